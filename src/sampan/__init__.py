@@ -1,0 +1,1 @@
+"""Sampan: a container engine in Python, in Docker's architecture of client and server."""

@@ -1,0 +1,1 @@
+"""Images: manifests, pull, push, commit, save, load, base images."""

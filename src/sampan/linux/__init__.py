@@ -1,0 +1,1 @@
+"""The only room with ctypes, ioctl and raw netlink."""

@@ -1,0 +1,1 @@
+"""rtnetlink messages, packed by hand for the container's hot path."""

@@ -1,0 +1,1 @@
+"""Foreign formats, pure: OCI image and runtime, Docker API shapes, Dockerfile grammar."""

@@ -1,0 +1,1 @@
+"""Hostile-proof tar reading and deterministic tar writing, relative to directory descriptors."""
