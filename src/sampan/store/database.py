@@ -40,7 +40,9 @@ class Database:
         row = self.one("SELECT version FROM schema_version WHERE owner = ?", (owner,))
         version = row["version"] if row else 0
         if version > len(migrations):
-            raise RuntimeError(f"the database's {owner} tables are of version {version}; this engine knows {len(migrations)}")
+            raise RuntimeError(
+                f"the database's {owner} tables are of version {version}; this engine knows {len(migrations)}"
+            )
         for number, script in enumerate(migrations[version:], start=version + 1):
             with self.transaction():
                 for statement in filter(str.strip, script.split(";")):
