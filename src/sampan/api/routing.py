@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -182,6 +183,11 @@ class Request:
         self.answered = True
         return ResponseStream(self._connection, status, [*common_headers(), *headers, ("Content-Type", content_type)])
 
+    def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """A whole answer that is not JSON."""
+        self.answered = True
+        self._connection.respond(status, HTTPStatus(status).phrase, [*common_headers(), *headers], body)
+
     @property
     def wants_upgrade(self) -> bool:
         return "upgrade" in self.header("connection").lower() and bool(self.header("upgrade"))
@@ -232,7 +238,7 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._table: dict[tuple[str, str], list[tuple[re.Pattern[str], RouteHandler]]] = {}
         for route in routes:
-            segment = route.pattern.split("/", 2)[1]
+            segment = route.pattern.split("/", 2)[1].partition("{")[0]
             self._table.setdefault((route.method, segment), []).append((_compile(route.pattern), route.handler))
 
     def find(self, request: Request) -> RouteHandler:

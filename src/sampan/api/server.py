@@ -49,7 +49,7 @@ class Server:
         try:
             for bound in _bind(host, group, self._paths):
                 secure = tls if bound.family != socket.AF_UNIX else None
-                server = await loop.create_server(self._connect, sock=bound, ssl=secure, backlog=1024)  # type: ignore[call-overload] # typeshed lacks unix sockets here
+                server = await loop.create_server(self._connect, sock=bound, ssl=secure, backlog=1024)
                 self._servers.append(server)
         except OSError as error:
             raise Unavailable(f"cannot listen on {host}: {error.strerror or error}") from None

@@ -95,9 +95,9 @@ class EventBus:
         with self.queue() as queue:
             if since_ns is not None or until_ns is not None:
                 for event in list(self._kept):
-                    if event.timeNano >= (since_ns or 0) and (until_ns is None or event.timeNano <= until_ns):
-                        if matches(event, filters):
-                            yield event
+                    in_time = event.timeNano >= (since_ns or 0) and (until_ns is None or event.timeNano <= until_ns)
+                    if in_time and matches(event, filters):
+                        yield event
             while True:
                 try:
                     timeout_s = None if until_ns is None else max(0.0, (until_ns - time.time_ns()) / 1e9)
