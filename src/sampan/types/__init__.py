@@ -1,1 +1,1 @@
-"""Values without I/O: digests, references, platforms, ids."""
+"""Frozen values without I/O: identifiers, digests, references, platforms. Standard library only, cheap to import."""
