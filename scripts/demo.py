@@ -27,7 +27,11 @@ def sampan(*arguments: str, capture: bool = False) -> str:
     """Run one `sampan` command, shown as the user would type it; ends the demo if it fails."""
     print(f"\033[1m$ sampan {' '.join(arguments)}\033[0m", flush=True)
     done = subprocess.run(
-        [BIN / "sampan", *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE if capture else None, text=True, check=False
+        [BIN / "sampan", *arguments],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise SystemExit(f"sampan {arguments[0]} failed with exit code {done.returncode}; the engine's log is {LOG}")
@@ -56,7 +60,10 @@ def start_engine() -> subprocess.Popen[bytes]:
     for _ in range(200):
         if engine.poll() is not None:
             raise SystemExit(f"the engine ended at once:\n{Path(LOG).read_text()[-2000:]}")
-        if subprocess.run([BIN / "sampan", "version"], env=ENVIRONMENT, capture_output=True, check=False).returncode == 0:
+        if (
+            subprocess.run([BIN / "sampan", "version"], env=ENVIRONMENT, capture_output=True, check=False).returncode
+            == 0
+        ):
             return engine
         time.sleep(0.05)
     raise SystemExit(f"the engine did not answer within 10 s; its log is {LOG}")
@@ -70,7 +77,9 @@ def base_image() -> str:
 
 
 def bootstrap(name: str) -> None:
-    listed = subprocess.run([BIN / "sampan", "images", "-q", name], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [BIN / "sampan", "images", "-q", name], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     if listed.stdout.strip():
         print(f"{name} is there from an earlier run")
     else:
@@ -112,7 +121,11 @@ def main() -> None:
             times,
             lambda: sampan("build", "-t", "web", "--build-arg", f"BASE={base}", str(examples / "web")),
         )
-        timed("run it with a published port", times, lambda: sampan("run", "-d", "--name", WEB, "-p", "127.0.0.1::80", "web"))
+        timed(
+            "run it with a published port",
+            times,
+            lambda: sampan("run", "-d", "--name", WEB, "-p", "127.0.0.1::80", "web"),
+        )
         timed("fetch its page", times, fetch_page)
         timed("stop and remove it", times, lambda: sampan("rm", "-f", WEB))
         print()

@@ -49,7 +49,16 @@ class EngineProcess:
         os.makedirs(self.root, exist_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "sampand", "--data-root", self.data_root, "--exec-root", self.exec_root, "-H", self.host, "--debug"]
+                [
+                    BIN / "sampand",
+                    "--data-root",
+                    self.data_root,
+                    "--exec-root",
+                    self.exec_root,
+                    "-H",
+                    self.host,
+                    "--debug",
+                ]
                 + self.flags,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -106,22 +115,30 @@ class EngineProcess:
             connection.request(method, path, body=data, headers=headers)
             answer = connection.getresponse()
             raw = answer.read()
-            is_json = answer.headers.get("Content-Type", "").startswith("application/json") and raw.strip().count(b"\n") == 0
+            is_json = (
+                answer.headers.get("Content-Type", "").startswith("application/json") and raw.strip().count(b"\n") == 0
+            )
             return answer.status, json.loads(raw) if is_json and raw.strip() else raw
         finally:
             connection.close()
 
-    def sampan(self, *arguments: str, input: bytes | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def sampan(
+        self, *arguments: str, input: bytes | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         return self._run([str(BIN / "sampan"), *arguments], input, timeout)
 
-    def docker(self, *arguments: str, input: bytes | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def docker(
+        self, *arguments: str, input: bytes | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         if shutil.which("docker") is None:
             pytest.skip("the docker CLI is not installed")
         return self._run(["docker", *arguments], input, timeout)
 
     def _run(self, command: list[str], input: bytes | None, timeout: float) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DOCKER_HOST": self.host, "SAMPAN_HOST": self.host, "DOCKER_BUILDKIT": "0"}
-        done = subprocess.run(command, input=input or b"", capture_output=True, timeout=timeout, env=environment, check=False)
+        done = subprocess.run(
+            command, input=input or b"", capture_output=True, timeout=timeout, env=environment, check=False
+        )
         return subprocess.CompletedProcess(
             command, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         )
