@@ -1,0 +1,1 @@
+"""The `sampand` process: flags, start-up, listeners, signals, shutdown."""

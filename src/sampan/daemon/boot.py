@@ -1,0 +1,47 @@
+"""`sampand`: from the command line to a serving engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from sampan import __version__
+from sampan.daemon import flags
+from sampan.engine import config as engine_config
+from sampan.errors import SampanError
+
+_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "fatal": "CRITICAL"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the engine; exits 1 with a message on standard error when it cannot start."""
+    try:
+        line = flags.parse(sys.argv[1:] if arguments is None else arguments, __version__)
+        path = line.config_file or engine_config.DEFAULT_CONFIG_FILE
+        config = engine_config.load(path, line.flags, required=bool(line.config_file))
+        if line.validate:
+            print("configuration OK")
+            return
+        if os.geteuid() != 0:
+            raise SampanError("sampand needs to be started with root privileges", hint="try: sudo sampand")
+        _log_to_stderr(config)
+        from sampan.daemon import serve  # late: --help, --validate and usage errors need none of it
+
+        serve.run(config)
+    except SampanError as error:
+        print(f"sampand: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
+        sys.exit(1)
+
+
+def _log_to_stderr(config: engine_config.EngineConfig) -> None:
+    level = "debug" if config.debug else config.log_level
+    logging.basicConfig(
+        level=_LEVELS[level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("asyncio").setLevel("WARNING")
+
+
+if __name__ == "__main__":
+    main()
