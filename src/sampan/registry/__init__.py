@@ -1,1 +1,1 @@
-"""Registry client: authentication, fetch, push."""
+"""A client of OCI distribution registries: names to hosts, authentication, manifests, blobs in both directions."""
