@@ -1,1 +1,1 @@
-"""Hostile-proof tar reading and deterministic tar writing, relative to directory descriptors."""
+"""Tar archives, in and out: a streaming reader, hostile-proof extractors and deterministic writers."""
