@@ -1,0 +1,390 @@
+"""The shim: one small process per container that owns its stdio, its log and its exit status.
+
+It is forked from the zygote with a start request, launches the container, answers on the channel that came with the
+request, and then serves any sampand that connects to `<task_dir>/shim.sock` (root-only directory). It needs nobody: when
+sampand or the zygote dies, the container, its log and its attached clients go on.
+
+Files of a task, in `task_dir` (tmpfs): `task.json` (who we are, for a sampand that finds us dead), `launch.json` and
+`seccomp.bpf` (for exec), `shim.sock`. In `state_dir` (durable): `exit.json`.
+
+The end of a container, in order: reap, drain the output, write `exit.json` (temp name + rename: survives the death of any
+process of ours), tell the engine, wait for its ack for at most `ACK_TIMEOUT_S`, close the clients, remove the cgroup and
+`task_dir`, exit. Without an ack `exit.json` gets an fsync and `task_dir` stays for the next sampand to collect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sampan import errors
+from sampan.linux.cgroup import open_cgroup
+from sampan.linux.process import set_subreaper
+from sampan.logs.writer import open_writer
+from sampan.runtime import protocol
+from sampan.runtime.attach import ClientOptions, discard
+from sampan.runtime.container import Stdio, launch
+from sampan.runtime.shim_exec import Execs
+from sampan.runtime.shim_files import fsync_file, process_start_ticks, remove_task_dir, replace_file, write_file
+from sampan.runtime.shim_loop import READ, Loop
+from sampan.runtime.shim_process import ProcessIO
+
+ACK_TIMEOUT_S = 1.0
+_CLIENT_FLUSH_S = 30.0
+
+
+def run(request: protocol.Message, control: socket.socket) -> None:
+    """Body of the shim process. Never returns normally to the zygote's code: the caller exits afterwards."""
+    os.setsid()
+    set_subreaper()
+    shim = Shim(request.body, request.blob, control)
+    attachments = [ClientOptions.from_json(options) for options in request.body["attachments"]]
+    fds = request.fds
+    netns_fd = fds.pop(0) if request.body["netns"] else None
+    try:
+        shim.start(netns_fd, list(zip(fds, attachments, strict=True)))
+    except Exception as error:
+        for fd in fds:
+            discard(fd)
+        shim.abandon()
+        protocol.send(control, {"seq": request.body["seq"], "error": protocol.error_body(error)})
+        return
+    request.body.clear()
+    shim.serve()
+
+
+class Shim:
+    def __init__(self, body: dict[str, Any], seccomp: bytes, control: socket.socket) -> None:
+        self.id: str = body["id"]
+        self.task_dir: str = body["task_dir"]
+        self.state_dir: str = body["state_dir"]
+        self.log_spec: dict[str, Any] | None = body.get("log")
+        self._body = body
+        self._seccomp = seccomp
+        self._seq = body["seq"]
+        self._connections: list[socket.socket] = [control]
+        self._watchers: list[socket.socket] = []  # connections that want to know of the next write to the log
+        self._listener: socket.socket | None = None
+        self._made_task_dir = False
+        self.loop = Loop()
+        self.cgroup: Any = None
+        self.pid = 0
+        self.pidfd = -1
+        self.started_at_ns = 0
+        self.exit: dict[str, Any] | None = None
+        self._acked = False
+        self._ending = False
+        self._log = open_writer(self.log_spec)
+        self.io = ProcessIO(
+            self.loop,
+            tty=bool(body["tty"]),
+            open_stdin=bool(body["open_stdin"]),
+            stdin_once=bool(body["stdin_once"]),
+            log=self._log,
+        )
+        self.io.on_log = self._log_written
+        self.execs = Execs(self)
+
+    # --- start
+
+    def start(self, netns_fd: int | None, clients: list[tuple[int, ClientOptions]]) -> None:
+        """Launch the container and attach `clients`. Raises an error of the tree, having told nobody."""
+        body = self._body
+        self._make_task_dir()
+        self._listen()
+        self.loop.on_child(self._reap)
+        self._make_cgroup()
+        self._launch(netns_fd)
+        self.io.start()
+        for fd, options in clients:
+            self.attach(fd, options)
+        console_size = body.get("console_size")
+        if console_size:
+            self.io.resize(*console_size)
+        self._write_task_file()
+        control = self._connections[0]
+        protocol.send(control, {"seq": self._seq, "pid": self.pid, "started_at_ns": self.started_at_ns})
+        self._body = {}
+        self._seccomp = b""
+
+    def _make_task_dir(self) -> None:
+        try:
+            os.mkdir(self.task_dir, 0o700)
+        except FileExistsError:
+            raise errors.Conflict(f"a task for container {self.id} exists already") from None
+        self._made_task_dir = True
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.state_dir}/exit.json")  # of an earlier run
+        self._write_task_file()
+        launch_text = json.dumps({"config": self._body["config"], "cgroup_path": self._body["cgroup_path"]})
+        write_file(f"{self.task_dir}/launch.json", launch_text.encode())
+        if self._seccomp:
+            write_file(f"{self.task_dir}/seccomp.bpf", self._seccomp)
+
+    def _write_task_file(self) -> None:
+        text = {
+            "id": self.id,
+            "shim_pid": os.getpid(),
+            "pid": self.pid,
+            "pid_start": process_start_ticks(self.pid) if self.pid else 0,
+            "started_at_ns": self.started_at_ns,
+            "state_dir": self.state_dir,
+            "cgroup_path": self._body["cgroup_path"],
+        }
+        replace_file(f"{self.task_dir}/task.json", json.dumps(text).encode())
+
+    def _listen(self) -> None:
+        directory = os.open(self.task_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:  # a socket's address holds 107 bytes; the directory's own path may be longer
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._listener.bind(f"/proc/self/fd/{directory}/shim.sock")
+        finally:
+            os.close(directory)
+        self._listener.listen(16)
+        self._listener.setblocking(False)
+        self.loop.add(self._listener.fileno(), READ, self._accept)
+        self._serve_connection(self._connections[0])
+
+    def _make_cgroup(self) -> None:
+        if not self._body["cgroup_path"]:
+            return
+        cgroup = open_cgroup(self._body["cgroup_path"])
+        self.cgroup = cgroup
+        cgroup.create()
+        resources = self._body["config"].get("linux", {}).get("resources")
+        if resources:
+            cgroup.apply(resources)
+
+    def _launch(self, netns_fd: int | None) -> None:
+        ends = self.io.prepare()
+        try:
+            launched = launch(
+                self._body["config"],
+                rootfs=self._body["rootfs"],
+                stdio=Stdio(ends.stdin, ends.stdout, ends.stderr, None),
+                cgroup=self.cgroup,
+                netns_fd=netns_fd,
+                seccomp_bpf=self._seccomp or None,
+                init_path=self._body.get("init_path"),
+            )
+        finally:
+            ends.close()
+        if netns_fd is not None:
+            os.close(netns_fd)
+        self.pid, self.pidfd = launched.pid, launched.pidfd
+        self.started_at_ns = time.time_ns()
+        if launched.console is not None:
+            self.io.adopt_console(launched.console)
+
+    def abandon(self) -> None:
+        """Undo a start that failed: kill what runs, remove the cgroup and the task's directory."""
+        if self.pidfd >= 0:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._remove_cgroup()
+        if self._made_task_dir:
+            remove_task_dir(self.task_dir)
+
+    # --- service
+
+    def serve(self) -> None:
+        self._reap()  # a SIGCHLD before the loop ran is in the pipe, but costs a round
+        self.loop.run()
+
+    def _accept(self, _events: int) -> None:
+        assert self._listener is not None
+        connection, _ = self._listener.accept()
+        self._connections.append(connection)
+        self._serve_connection(connection)
+
+    def _serve_connection(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.loop.add(connection.fileno(), READ, lambda _events: self._on_request(connection))
+
+    def _on_request(self, connection: socket.socket) -> None:
+        try:
+            message = protocol.receive(connection)
+        except BlockingIOError:
+            return
+        except (OSError, errors.SampanError):
+            message = None
+        if message is None:
+            self._disconnect(connection)
+            return
+        try:
+            answer = self._handle(connection, message)
+        except Exception as error:
+            protocol.close_all(message.fds)
+            answer = {"error": protocol.error_body(error)}
+        if answer is not None:
+            self.send(connection, {"seq": message.body.get("seq"), **answer})
+
+    def _handle(self, connection: socket.socket, message: protocol.Message) -> dict[str, Any] | None:
+        body = message.body
+        operation = body["op"]
+        if operation == "ack":
+            self._acknowledged(body.get("exec_id"))
+            return None
+        if operation == "watch_log":
+            if connection not in self._watchers:
+                self._watchers.append(connection)
+            return None
+        if operation == "hello":
+            return self._describe()
+        if operation == "attach":
+            self.attach(message.fds.pop(0), ClientOptions.from_json(body["options"]))
+        elif operation == "resize":
+            self._io_of(body).resize(int(body["height"]), int(body["width"]))
+        elif operation == "signal":
+            self._signal(int(body["number"]), body.get("exec_id"))
+        elif operation == "close_stdin":
+            self._io_of(body).close_stdin()
+        elif operation == "exec":
+            return self.execs.start(body, message.fds)
+        else:
+            raise errors.Internal(f"unknown operation of a shim: {operation}")
+        return {}
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "pid": self.pid,
+            "started_at_ns": self.started_at_ns,
+            "state_dir": self.state_dir,
+            "execs": self.execs.describe(),
+            "exit": self.exit,
+        }
+
+    def _io_of(self, body: dict[str, Any]) -> ProcessIO:
+        exec_id = body.get("exec_id")
+        return self.io if exec_id is None else self.execs.io_of(exec_id)
+
+    def _signal(self, number: int, exec_id: str | None) -> None:
+        if exec_id is not None:
+            os.kill(self.execs.pid_of(exec_id), number)
+        elif self.exit is not None:
+            raise errors.Conflict(f"container {self.id} is not running")
+        else:
+            os.kill(self.pid, number)  # our child, not reaped yet: the pid cannot have been reused
+
+    def attach(self, fd: int, options: ClientOptions) -> None:
+        backlog = self._read_log() if options.logs and self.log_spec else None
+        self.io.attach(fd, options, backlog)
+        if self.exit is not None:
+            self.io.finish_clients()
+
+    def _read_log(self) -> Iterator[tuple[int, bytes]]:
+        from sampan.logs.reader import read_raw  # rarely needed: not in every shim's memory
+
+        assert self.log_spec is not None
+        return read_raw(self.log_spec)
+
+    def send(self, connection: socket.socket, body: dict[str, Any]) -> None:
+        try:
+            protocol.send(connection, body)
+        except OSError:
+            self._disconnect(connection)
+
+    def broadcast(self, body: dict[str, Any]) -> bool:
+        """Tell every engine that is connected; False if there is none."""
+        for connection in list(self._connections):
+            self.send(connection, body)
+        return bool(self._connections)
+
+    def _log_written(self) -> None:
+        if self._watchers:
+            watchers, self._watchers = self._watchers, []
+            for connection in watchers:
+                self.send(connection, {"event": "log"})
+
+    def _disconnect(self, connection: socket.socket) -> None:
+        if connection not in self._connections:
+            return
+        self.loop.remove(connection.fileno())
+        self._connections.remove(connection)
+        if connection in self._watchers:
+            self._watchers.remove(connection)
+        connection.close()
+        if not self._connections:
+            self.execs.nobody_acks()
+            if self.exit is not None:
+                self._end()
+
+    # --- the end
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            exit_code = code if code >= 0 else 128 - code
+            if pid == self.pid and self.exit is None:
+                self._init_exited(exit_code)
+            else:
+                self.execs.exited(pid, exit_code)  # or an orphan of a container in the host's pid namespace
+
+    def _init_exited(self, exit_code: int) -> None:
+        exited_at_ns = time.time_ns()
+        if self.cgroup is not None and self.cgroup.pids():  # no pid namespace of its own: the kernel left them to us
+            self.cgroup.kill_all()
+        self.io.drain()
+        oom_killed = self.cgroup is not None and self.cgroup.oom_kills() > 0
+        self.exit = {"exit_code": exit_code, "exited_at_ns": exited_at_ns, "oom_killed": oom_killed}
+        self._write_exit()
+        self._log_written()
+        if self.broadcast({"event": "exit", **self.exit}):
+            self.loop.call_later(ACK_TIMEOUT_S, self._end)
+        else:
+            self._end()
+
+    def _write_exit(self) -> None:
+        try:
+            replace_file(f"{self.state_dir}/exit.json", json.dumps(self.exit).encode())
+        except OSError as error:  # a full disk: the engine, if there is one, still hears of the exit
+            os.write(2, f"sampan shim {self.id}: exit.json: {error}\n".encode())
+
+    def _acknowledged(self, exec_id: str | None) -> None:
+        if exec_id is not None:
+            self.execs.acknowledged(exec_id)
+        elif self.exit is not None:
+            self._acked = True
+            if self._ending:
+                remove_task_dir(self.task_dir)
+            self._end()
+
+    def _end(self) -> None:
+        """Close the clients and tidy up; the process stays for clients that have not taken all their output yet."""
+        if self._ending:
+            return
+        self._ending = True
+        if self._log is not None:
+            self._log.close()
+        self.io.on_idle = self._stop_if_idle
+        self.io.finish_clients()
+        self.execs.finish_all()
+        self._remove_cgroup()
+        if self._acked:
+            remove_task_dir(self.task_dir)
+        else:
+            fsync_file(f"{self.state_dir}/exit.json")
+        self.loop.call_later(_CLIENT_FLUSH_S, self.loop.stop)
+        self._stop_if_idle()
+
+    def _stop_if_idle(self) -> None:
+        if not self.io.clients:
+            self.loop.stop()
+
+    def _remove_cgroup(self) -> None:
+        if self.cgroup is not None:
+            with contextlib.suppress(OSError):
+                self.cgroup.remove()
