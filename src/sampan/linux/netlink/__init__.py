@@ -1,1 +1,1 @@
-"""rtnetlink messages, packed by hand for the container's hot path."""
+"""Raw netlink: messages, sockets, rtnetlink requests, network namespaces. Stdlib only."""
