@@ -143,6 +143,11 @@ class BlobWriter:
             self._hash.update(data)
             self.offset += len(data)
 
+    @property
+    def partial_path(self) -> str:
+        """Where the bytes are until `commit` renames them: a reader may follow them as they grow."""
+        return self._path
+
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append. Raises DigestMismatch as soon as there is more than the expected size; Internal if the disk is full."""
         if self._expected_size is not None and self.offset + len(data) > self._expected_size:

@@ -49,8 +49,9 @@ async def fetch_blob(
     """Stream a blob into `writer`, in a thread, a megabyte at a time, from `writer.offset` on.
 
     A broken connection is taken up again where it broke (or from the start, skipping what is there, where the server does
-    not know ranges). A round of attempts that brought a quarter of a megabyte starts the count of attempts anew, so that a long blob over a bad line
-    gets through while a dead server does not hold us for long. The content is *not* verified here: the writer's commit is.
+    not know ranges). A round of attempts that brought a quarter of a megabyte starts the count of attempts anew: a long
+    blob over a bad line gets through, while a dead server does not hold us for long. The content is *not* verified here:
+    the writer's commit does that.
 
     Raises:
         Internal: the server sends more than `size_bytes`, or gave up.
@@ -82,12 +83,13 @@ async def _fetch_rest(
         if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             raise Internal(f"registry answered a wrong range for blob {digest}")
         skip = start if response.status == 200 else 0
-        await _copy(response, digest, size_bytes, writer, skip, progress)
+        await _copy(repository, response, digest, size_bytes, writer, skip, progress)
     if writer.offset < size_bytes:
         raise TransientError(f"blob {digest}: unexpected EOF after {writer.offset} of {size_bytes} bytes")
 
 
 async def _copy(
+    repository: Repository,
     response: aiohttp.ClientResponse,
     digest: Digest,
     size_bytes: int,
@@ -97,6 +99,7 @@ async def _copy(
 ) -> None:
     """Receive and write at the same time: while one batch is written and hashed in a thread, the next one arrives."""
     loop = asyncio.get_running_loop()
+    threads = repository.registry.threads
     writing: asyncio.Future[object] | None = None
     batch: list[bytes] = []
     batched = 0
@@ -118,7 +121,7 @@ async def _copy(
             if batched >= _BATCH_BYTES or not part:
                 if writing is not None:
                     await writing
-                writing = loop.run_in_executor(None, writer.write, b"".join(batch))
+                writing = loop.run_in_executor(threads, writer.write, b"".join(batch))
                 if progress:
                     progress(received)
                 batch, batched = [], 0
@@ -129,7 +132,7 @@ async def _copy(
             # The connection broke: what came in is kept, the next attempt goes on behind it.
             if writing is not None:
                 await asyncio.shield(writing)
-            await asyncio.shield(loop.run_in_executor(None, writer.write, b"".join(batch)))
+            await asyncio.shield(loop.run_in_executor(threads, writer.write, b"".join(batch)))
         elif writing is not None:
             await asyncio.shield(writing)
 

@@ -15,6 +15,7 @@ import ipaddress
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -29,6 +30,7 @@ from sampan.registry.hosts import Endpoint, RegistrySettings, endpoints
 from sampan.types.reference import Reference
 
 _MAX_REDIRECTS = 6
+_WRITER_THREADS = 4
 _MAX_ERROR_BYTES = 64 << 10
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _T = TypeVar("_T")
@@ -39,6 +41,8 @@ class Registry:
 
     def __init__(self, settings: RegistrySettings | None = None) -> None:
         self.settings = settings or RegistrySettings()
+        self.threads = ThreadPoolExecutor(_WRITER_THREADS, "registry")
+        """Where blobs are written and hashed: apart from the common pool, which others may fill with waiting."""
         self._session: aiohttp.ClientSession | None = None
         self._unverified: ssl.SSLContext | None = None
         self._plain_http: set[str] = set()
@@ -61,6 +65,7 @@ class Registry:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        self.threads.shutdown(wait=False)
 
     def tls_for(self, endpoint: Endpoint) -> ssl.SSLContext | bool:
         """The `ssl` argument for a request: True checks certificates against the system's authorities."""
