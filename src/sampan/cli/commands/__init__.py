@@ -1,0 +1,1 @@
+"""One module per command; each declares `COMMAND`. See `sampan.cli.table` for their names."""

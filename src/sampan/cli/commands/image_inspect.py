@@ -1,0 +1,23 @@
+"""`sampan image inspect`."""
+
+from __future__ import annotations
+
+from sampan.cli.command import UNLIMITED, Command
+from sampan.cli.commands.inspect import fetch_object
+from sampan.cli.context import Context
+from sampan.cli.flags import Options
+
+FLAGS = """
+-f, --format string   Print through a template: 'json' or 'TEMPLATE' (Go's template language)
+"""
+
+
+def run(context: Context, options: Options, arguments: list[str]) -> int:
+    from sampan.cli.inspecting import inspect_all
+
+    return inspect_all(
+        context, arguments, options.text("format"), lambda name: fetch_object(context, "image", name)
+    )
+
+
+COMMAND = Command(run, "IMAGE [IMAGE...]", 1, UNLIMITED, FLAGS, completes="images")
