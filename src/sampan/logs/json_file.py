@@ -1,0 +1,105 @@
+"""The `json-file` driver: Docker's on-disk format, one JSON object per line, for log shippers that read it.
+
+`{"log":"text\\n","stream":"stdout","time":"2024-01-02T03:04:05.000000006Z"}`, with `"attrs":{…}` after `stream` when
+labels, env or a tag were asked for. A line longer than 16 KiB, or one that the process has not ended yet when its stream
+ends, becomes an entry without `\\n`. Invalid UTF-8 becomes U+FFFD, as Docker does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from sampan.logs.local import rotate
+
+MAX_LINE_BYTES = 16 * 1024
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_NAMES = {1: "stdout", 2: "stderr"}
+
+
+class JsonFileWriter:
+    def __init__(
+        self, path: str, *, max_size_bytes: int = -1, max_files: int = 1, attributes: dict[str, str] | None = None
+    ) -> None:
+        self._path = path
+        self._max_size_bytes = max_size_bytes
+        self._max_files = max(1, max_files)
+        self._attributes = f',"attrs":{_encode(attributes)}' if attributes else ""
+        self._partial = {1: b"", 2: b""}
+        self.dropped_bytes = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        size_bytes = os.fstat(self._fd).st_size
+        if size_bytes and os.pread(self._fd, 1, size_bytes - 1) != b"\n":
+            os.write(self._fd, b"\n")  # a crash cut the last entry short: keep it apart from what follows
+            size_bytes += 1
+        self._size_bytes = size_bytes
+
+    def write(self, stream: int, data: bytes) -> None:
+        held = self._partial[stream]
+        if held:
+            data = held + data
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        entries = [piece for line in lines for piece in _pieces(line + b"\n")]
+        while len(rest) >= MAX_LINE_BYTES:
+            entries.append(rest[:MAX_LINE_BYTES])
+            rest = rest[MAX_LINE_BYTES:]
+        self._partial[stream] = rest
+        if entries:
+            self._append(stream, entries)
+
+    def _append(self, stream: int, entries: list[bytes]) -> None:
+        tail = f',"stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339_nano(time.time_ns())}"}}\n'
+        text = "".join([f'{{"log":{_encode(entry.decode("utf-8", "replace"))}{tail}' for entry in entries])
+        payload = text.encode()
+        if 0 < self._max_size_bytes < self._size_bytes + len(payload) and self._size_bytes:
+            self._rotate()
+        try:
+            written = os.write(self._fd, payload)
+        except OSError:
+            written = 0
+        if written == len(payload):
+            self._size_bytes += written
+            return
+        self.dropped_bytes += len(payload)
+        if written:
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+
+    def _rotate(self) -> None:
+        try:
+            rotate(self._path, self._max_files)
+            os.close(self._fd)
+            self._open()
+        except OSError:
+            self._size_bytes = 0
+
+    def close(self) -> None:
+        """Write what the process left without a newline, then close."""
+        for stream, rest in self._partial.items():
+            if rest:
+                self._append(stream, [rest])
+        os.close(self._fd)
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    if len(line) <= MAX_LINE_BYTES:
+        return [line]
+    return [line[start : start + MAX_LINE_BYTES] for start in range(0, len(line), MAX_LINE_BYTES)]
+
+
+def rfc3339_nano(time_ns: int) -> str:
+    """UTC with nanoseconds, trailing zeros of the fraction removed, as Go's RFC3339Nano."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fraction = f"{nanoseconds:09d}".rstrip("0")
+    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
+
+
+def rfc3339_nano_fixed(time_ns: int) -> str:
+    """UTC with all nine digits, as the `timestamps` option of logs prints it."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
