@@ -237,6 +237,20 @@ class LayerStore:
         self._infos[info.chain_id] = info
         return info
 
+    def record_blob(self, chain_id: str, blob: str, media_type: str) -> LayerInfo:
+        """Remember that `blob`, which holds this layer's tar, goes with it: it is found by `info` and deleted with it.
+
+        Raises NotFound.
+        """
+        info = msgspec.structs.replace(self.info(chain_id), blob=str(blob), media_type=media_type)
+        path = os.path.join(self._home(chain_id), "layer.json")
+        temporary = f"{path}.{os.urandom(4).hex()}"
+        with open(temporary, "wb") as file:
+            file.write(msgspec.json.encode(info))
+        os.rename(temporary, path)
+        self._infos[chain_id] = info
+        return info
+
     # -- reading --------------------------------------------------------------------------------------------------------
 
     def open_tar(self, chain_id: str) -> TarStream:
