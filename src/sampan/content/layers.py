@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import msgspec
 
 from sampan.content.blobs import BlobStore, DigestMismatch
 from sampan.content.compression import open_decompressed
-from sampan.content.pipeline import HashingWriter, Produced, ReadAhead
+from sampan.content.pipeline import HashingWriter, Produced, ReadAhead, Tap
 from sampan.errors import NotFound
 from sampan.tar.entry import Limits
 from sampan.tar.extract import extract_layer
@@ -34,7 +35,8 @@ from sampan.types.digest import chain_id as chain_id_of
 
 
 class LayerInfo(msgspec.Struct, frozen=True):
-    """`size_bytes` is the sum of the files' sizes; `blob` the (compressed) blob it came from, None if made here."""
+    """`size_bytes` is the sum of the files' sizes, `tar_bytes` the length of the plain tar; `blob` the (compressed) blob
+    that it came from, None if it was made here."""
 
     chain_id: str
     diff_id: str
@@ -42,19 +44,54 @@ class LayerInfo(msgspec.Struct, frozen=True):
     parent: str | None = None
     blob: str | None = None
     media_type: str = ""
+    tar_bytes: int = 0
 
 
 def _info(
-    chain_id: str, diff_id: str, size_bytes: int, parent: str | None, blob: str | None = None, media_type: str = ""
+    chain_id: str,
+    diff_id: str,
+    size_bytes: int,
+    parent: str | None,
+    blob: str | None = None,
+    media_type: str = "",
+    tar_bytes: int = 0,
 ) -> LayerInfo:
     """Digests become plain strings, which is what msgspec encodes."""
     blob = str(blob) if blob else None
-    return LayerInfo(str(chain_id), str(diff_id), size_bytes, str(parent) if parent else None, blob, media_type)
+    parent = str(parent) if parent else None
+    return LayerInfo(str(chain_id), str(diff_id), size_bytes, parent, blob, media_type, tar_bytes)
 
 
 class TarStream(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
     def close(self) -> None: ...
+
+
+class StagedLayer:
+    """A layer unpacked in `tmp/`: either `install` it or `discard` it (after `install` that does nothing)."""
+
+    def __init__(
+        self, store: LayerStore, home: str, diff_id: str, size_bytes: int, tar_bytes: int, compression: str
+    ) -> None:
+        self._store = store
+        self._home = home
+        self.diff_id = diff_id
+        self.size_bytes = size_bytes
+        self.tar_bytes = tar_bytes
+        self.compression = compression
+
+    def install(
+        self, chain_id: str, *, parent: str | None = None, blob: str | None = None, media_type: str = ""
+    ) -> LayerInfo:
+        """Make it the layer `chain_id`, unless that is there already."""
+        info = _info(chain_id, self.diff_id, self.size_bytes, parent, blob, media_type, self.tar_bytes)
+        home, self._home = self._home, ""
+        return self._store._install(home, info)
+
+    def discard(self) -> None:
+        if self._home:
+            self._store._discard(self._home)
+            self._home = ""
 
 
 class LayerStore:
@@ -71,6 +108,8 @@ class LayerStore:
         self._sweeper: threading.Thread | None = None
         for directory in (root, self._tmp, self._trash):
             os.makedirs(directory, mode=0o711, exist_ok=True)
+        self.stubs = os.path.join(root, "stubs")
+        _make_stubs(self.stubs)
 
     # -- look-up --------------------------------------------------------------------------------------------------------
 
@@ -121,9 +160,24 @@ class LayerStore:
         """
         if self.has(chain_id):
             return self.info(chain_id)
+        staged = self.stage(readable, algorithm=Digest.parse(diff_id).algorithm, limits=limits)
+        try:
+            if staged.diff_id != diff_id:
+                raise DigestMismatch(
+                    f'layer verification failed: wrong diff id calculated on extraction "{staged.diff_id}"'
+                )
+            return staged.install(chain_id, parent=parent, blob=blob, media_type=media_type)
+        finally:
+            staged.discard()
+
+    def stage(
+        self, readable: Readable, *taps: Tap, algorithm: str = "sha256", limits: Limits | None = None
+    ) -> StagedLayer:
+        """Unpack a tar, compressed or not, whose place is not known yet; `taps` see the plain bytes."""
         home = self._new_home()
-        digest = hashlib.new(Digest.parse(diff_id).algorithm)
-        stream = ReadAhead(open_decompressed(readable), digest)
+        digest = hashlib.new(algorithm)
+        plain = open_decompressed(readable)
+        stream = ReadAhead(plain, digest, *taps)
         try:
             dirfd = os.open(os.path.join(home, "diff"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -131,9 +185,7 @@ class LayerStore:
             finally:
                 os.close(dirfd)
             found = f"{digest.name}:{digest.hexdigest()}"
-            if found != diff_id:
-                raise DigestMismatch(f'layer verification failed: wrong diff id calculated on extraction "{found}"')
-            return self._install(home, _info(chain_id, diff_id, stats.size_bytes, parent, blob, media_type))
+            return StagedLayer(self, home, found, stats.size_bytes, stream.size_bytes, plain.compression)
         except BaseException:
             self._discard(home)
             raise
@@ -196,8 +248,7 @@ class LayerStore:
                 stats = extract_layer(stream, dirfd)
             finally:
                 os.close(dirfd)
-            diff_id = counted.digest
-            return self._install(home, _info(chain_id_of(parent, diff_id), diff_id, stats.size_bytes, parent))
+            return self._install(home, self._canonical(counted, stats.size_bytes, parent))
         except BaseException:
             self._discard(home)
             raise
@@ -213,7 +264,12 @@ class LayerStore:
             size_bytes = pack_layer(dirfd, counted)
         finally:
             os.close(dirfd)
-        return self._install(home, _info(chain_id_of(parent, counted.digest), counted.digest, size_bytes, parent))
+        return self._install(home, self._canonical(counted, size_bytes, parent))
+
+    @staticmethod
+    def _canonical(counted: HashingWriter, size_bytes: int, parent: str | None) -> LayerInfo:
+        diff_id = counted.digest
+        return _info(chain_id_of(parent, diff_id), diff_id, size_bytes, parent, tar_bytes=counted.size)
 
     def _new_home(self, *, empty: bool = False) -> str:
         home = os.path.join(self._tmp, os.urandom(8).hex())
@@ -351,6 +407,28 @@ class LayerStore:
         sweeper = self._sweeper
         if sweeper is not None:
             sweeper.join()
+
+
+def _make_stubs(path: str) -> None:
+    """A directory to put below all layers: the mount points that every container needs.
+
+    With it, mounting over /etc/hosts writes nothing into a container's upper directory, and `diff` and `commit` show only
+    what the container did. As the lowest layer it changes nothing that an image brings. (Docker's "init layer".)
+    """
+    if os.path.exists(path):
+        return
+    work = path + ".new"
+    if os.path.exists(work):
+        shutil.rmtree(work)
+    for directory in ("", "dev", "dev/pts", "dev/shm", "etc", "proc", "sys"):
+        os.mkdir(os.path.join(work, directory))
+        os.chmod(os.path.join(work, directory), 0o755)
+    for file in (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"):
+        fd = os.open(os.path.join(work, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+        os.fchmod(fd, 0o755 if file == ".dockerenv" else 0o644)
+        os.close(fd)
+    os.symlink("/proc/mounts", os.path.join(work, "etc/mtab"))
+    os.rename(work, path)
 
 
 class _BlobTar:

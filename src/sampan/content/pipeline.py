@@ -15,7 +15,9 @@ CHUNK_SIZE = 1 << 20
 _DEPTH = 8
 
 
-class Hash(Protocol):
+class Tap(Protocol):
+    """Sees all bytes that pass, in a thread of its own: a hash, a compressor."""
+
     def update(self, data: bytes, /) -> None: ...
 
 
@@ -24,21 +26,23 @@ class Cancelled(Exception):
 
 
 class ReadAhead:
-    """Read `source` in a thread of its own, at most 8 MiB ahead; another thread feeds `hashes` with the same bytes.
+    """Read `source` in a thread of its own, at most 8 MiB ahead; another thread feeds `taps` with the same bytes.
 
-    `read` hands out chunks as they come (never more than 1 MiB, so ask for at least that). Digests are complete once
-    `read` has given b"".
+    `read` hands out chunks as they come (never more than 1 MiB, so ask for at least that). The taps have seen
+    everything once `read` has given b""; what a tap raises, `read` raises then. `size_bytes` counts what was read.
     """
 
-    def __init__(self, source: Readable, *hashes: Hash) -> None:
+    def __init__(self, source: Readable, *taps: Tap) -> None:
         self._source = source
-        self._hashes = hashes
+        self._taps = taps
         self._chunks: queue.Queue[bytes | BaseException] = queue.Queue(_DEPTH)
         self._to_hash: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
         self._closed = False
         self._ended = False
+        self._fault: BaseException | None = None
+        self.size_bytes = 0
         self._threads = [threading.Thread(target=self._pump, name="read-ahead", daemon=True)]
-        if hashes:
+        if taps:
             self._threads.append(threading.Thread(target=self._hash, name="hash", daemon=True))
         for thread in self._threads:
             thread.start()
@@ -47,20 +51,25 @@ class ReadAhead:
         try:
             while not self._closed:
                 data = self._source.read(CHUNK_SIZE)
-                if self._hashes:
+                if self._taps:
                     self._to_hash.put(data or None)
                 self._chunks.put(data)
                 if not data:
                     return
         except BaseException as error:
             self._chunks.put(error)
-        if self._hashes:
+        if self._taps:
             self._to_hash.put(None)
 
     def _hash(self) -> None:
         while (data := self._to_hash.get()) is not None:
-            for each in self._hashes:
-                each.update(data)
+            if self._fault is not None:
+                continue  # keep draining, or the pump would wait forever
+            try:
+                for tap in self._taps:
+                    tap.update(data)
+            except BaseException as error:
+                self._fault = error
 
     def read(self, size: int, /) -> bytes:
         """The next chunk, b"" at the end; raises what reading the source raised."""
@@ -74,6 +83,9 @@ class ReadAhead:
             self._ended = True
             for thread in self._threads:
                 thread.join()
+            if self._fault is not None:
+                raise self._fault
+        self.size_bytes += len(data)
         return data
 
     def close(self) -> None:

@@ -130,9 +130,14 @@ class ImageStore:
         """Lowest first."""
         return [str(chain_id) for chain_id in image.chain_ids]
 
-    def lower_dirs(self, image: Image) -> Strings:
-        """Directories for overlayfs' `lowerdir`, topmost first."""
-        return [self.layers.path(chain_id) for chain_id in reversed(image.chain_ids)]
+    def lower_dirs(self, image: Image, *, stubs: bool = True) -> Strings:
+        """Directories for overlayfs' `lowerdir`, topmost first.
+
+        With `stubs`, the lowest one holds empty mount points (/proc, /etc/hosts, …), as a container needs; without, there is
+        exactly what the image holds.
+        """
+        directories = [self.layers.path(chain_id) for chain_id in reversed(image.chain_ids)]
+        return [*directories, self.layers.stubs] if stubs else directories
 
     def lease(self, image: Image) -> AbstractContextManager[None]:
         """Keep the image's layers while a block runs, even if the image is deleted."""
