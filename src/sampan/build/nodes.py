@@ -102,6 +102,13 @@ class Run:
 Node = Union[Base, Directory, Copy, Run]  # noqa: UP007  (a runtime union of names that refer to each other)
 
 
-def parent_of(node: Node) -> Node | None:
-    """The node whose tree this one changes."""
-    return None if isinstance(node, Base) else node.parent
+def inputs_of(node: Node) -> list[Node]:
+    """The nodes that this one reads; the first is the one whose tree it changes."""
+    if isinstance(node, Base):
+        return []
+    found: list[Node] = [node.parent]
+    if isinstance(node, Copy) and node.source is not None:
+        found.append(node.source)
+    elif isinstance(node, Run):
+        found.extend(mount.source for mount in node.mounts if mount.source is not None)
+    return found
