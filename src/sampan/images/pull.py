@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -65,9 +66,16 @@ class Puller:
         self._extractors.shutdown(wait=False, cancel_futures=True)
 
     async def pull(
-        self, reference: Reference, credentials: Credentials, platform: Platform | None, progress: Progress
+        self,
+        reference: Reference,
+        credentials: Credentials,
+        platform: Platform | None,
+        progress: Progress,
+        is_known: Callable[[str], bool] = lambda image_id: False,
     ) -> Pulled:
-        """Bring one image's content here. The caller holds a lease and records the image.
+        """Bring one image's content here; of an image that `is_known` (by its id) only the manifest is fetched again.
+
+        The caller records the image before it lets go of the event loop: until then nothing else holds the layers.
 
         Raises:
             NotFound: no such repository, tag or platform. Unauthorized. InvalidArgument: a damaged or hostile image.
@@ -79,7 +87,9 @@ class Puller:
         descriptor = require_image(manifest)
         config = await fetch_small_blob(repository, descriptor)
         diff_ids = _diff_ids(config, manifest)
-        fetched = await self._fetch_layers(repository, manifest.layers, diff_ids, progress)
+        fetched = 0
+        if not is_known(descriptor.digest):
+            fetched = await self._fetch_layers(repository, manifest.layers, diff_ids, progress)
         for content, digest in {(item.content, item.digest) for item in (manifest, resolved)}:
             self._blobs.put(content, digest)
         self._blobs.put(config, descriptor.digest)

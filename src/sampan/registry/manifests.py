@@ -117,11 +117,11 @@ def parse_manifest(content: bytes, digest: Digest, content_type: str = "") -> Ma
     return Manifest(content, digest, media_type, document.config.check(), layers, [])
 
 
-async def fetch_manifest(repository: Repository, reference: Reference) -> Manifest:
+async def fetch_manifest(repository: Repository, reference: Reference, *, shown: bool = True) -> Manifest:
     """The manifest or index at the tag or digest of `reference`; its digest is verified if it was given.
 
     Raises:
-        NotFound: `manifest for NAME:TAG not found: manifest unknown: …`.
+        NotFound: `manifest for NAME:TAG not found: manifest unknown: …`, without the name unless `shown`.
         Internal: the content does not have the digest that was asked for.
     """
     name = reference.digest or reference.tag or "latest"
@@ -129,11 +129,13 @@ async def fetch_manifest(repository: Repository, reference: Reference) -> Manife
 
     async def attempt() -> tuple[bytes, str]:
         async with repository.request("GET", target, headers={"Accept": ACCEPT}) as response:
-            return await _read_limited(response, _MAX_MANIFEST_BYTES), response.headers.get("Content-Type", "")
+            return await read_limited(response, _MAX_MANIFEST_BYTES), response.headers.get("Content-Type", "")
 
     try:
         content, content_type = await retried(attempt, repository.registry.settings.max_attempts)
     except NotFound as error:
+        if not shown:
+            raise
         raise NotFound(f"manifest for {reference.familiar()} not found: {error.message}") from None
     digest = sha256_of(content)
     if reference.digest:
@@ -177,7 +179,8 @@ def require_image(manifest: Manifest) -> Descriptor:
     return config
 
 
-async def _read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+async def read_limited(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """A whole body. Raises InvalidArgument above the limit, TransientError if it breaks off."""
     parts: list[bytes] = []
     size_bytes = 0
     while part := await response.content.readany():
@@ -203,7 +206,7 @@ async def fetch_small_blob(
 
     async def attempt() -> bytes:
         async with repository.request("GET", repository.url(f"blobs/{digest}")) as response:
-            return await _read_limited(response, limit_bytes)
+            return await read_limited(response, limit_bytes)
 
     content = await retried(attempt, repository.registry.settings.max_attempts)
     if len(content) != descriptor.size or not digest.matches(content):

@@ -1,0 +1,296 @@
+"""What one can do with images: the use cases behind `/images`, `/distribution` and `/auth`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sampan.content.layers import TarStream
+from sampan.engine.image_shapes import Version, inspect, summary
+from sampan.errors import InvalidArgument, NotFound, SampanError
+from sampan.images.commit import import_image
+from sampan.images.deletion import InUse
+from sampan.images.filters import boolean
+from sampan.images.image import Image
+from sampan.images.progress import Progress, error_message
+from sampan.images.pull import Puller
+from sampan.images.push import Pusher
+from sampan.images.store import ImageStore
+from sampan.registry.auth import ANONYMOUS, Credentials
+from sampan.registry.client import Registry
+from sampan.registry.manifests import fetch_manifest, fetch_small_blob
+from sampan.registry.search import search
+from sampan.registry.tags import list_tags
+from sampan.tar.reader import Readable
+from sampan.types.platform import Platform
+from sampan.types.reference import DEFAULT_DOMAIN, Reference
+
+_HUB_NAMES = frozenset(("", "docker.io", "index.docker.io", "registry-1.docker.io"))
+
+
+def _nobody(image_id: str) -> list[tuple[str, bool]]:
+    return []
+
+
+class ImageService:
+    """Images of one engine. `in_use` tells which containers an image has (see `images.deletion`); the engine sets it."""
+
+    def __init__(self, store: ImageStore, registry: Registry, in_use: InUse = _nobody) -> None:
+        self.store = store
+        self.registry = registry
+        self.in_use = in_use
+        self._puller = Puller(registry, store.blobs, store.layers)
+        self._pusher = Pusher(registry, store.blobs, store.layers)
+
+    async def close(self) -> None:
+        """Stop transfers' threads and drop the connections to registries."""
+        self._puller.close()
+        await self.registry.close()
+
+    # --- questions
+
+    def summaries(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        version: Version,
+        *,
+        all_images: bool = False,
+        shared_size: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The body of `GET /images/json`."""
+        images = self.store.list(filters, all_images=all_images)
+        users = self._layer_users() if shared_size else {}
+        return [
+            summary(image, version, shared_size_bytes=self._shared_size(image, users) if shared_size else -1)
+            for image in images
+        ]
+
+    def disk_usage(self, version: Version = (1, 56)) -> list[dict[str, Any]]:
+        """Images as `GET /system/df` shows them: with what they share and how many containers they have."""
+        users = self._layer_users()
+        return [
+            summary(
+                image,
+                version,
+                shared_size_bytes=self._shared_size(image, users),
+                containers=sum(1 for _ in self.in_use(image.id)),
+            )
+            for image in self.store.list(all_images=False)
+        ]
+
+    def _layer_users(self) -> dict[str, int]:
+        users: dict[str, int] = {}
+        for image in self.store.list(all_images=True):
+            for chain_id in set(image.chain_ids):
+                users[chain_id] = users.get(chain_id, 0) + 1
+        return users
+
+    def _shared_size(self, image: Image, users: Mapping[str, int]) -> int:
+        return sum(
+            self.store.layers.info(chain_id).size_bytes for chain_id in image.chain_ids if users.get(chain_id, 0) > 1
+        )
+
+    def inspect(self, name: str, version: Version) -> dict[str, Any]:
+        """The body of `GET /images/{name}/json`. Raises NotFound."""
+        return inspect(self.store, self.store.get(name), version)
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """The body of `GET /images/{name}/history`. Raises NotFound."""
+        return self.store.history(self.store.get(name))
+
+    # --- changes
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        """Give an image one more name; an empty `repository` changes nothing, as in Docker."""
+        image = self.store.get(name)
+        if repository:
+            self.store.tag(image, named(repository, tag))
+
+    def delete(self, name: str, *, force: bool, prune_parents: bool) -> list[dict[str, str]]:
+        """`docker rmi`. Raises NotFound, Conflict."""
+        return self.store.delete(name, force=force, prune=prune_parents, in_use=self.in_use)
+
+    def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """The body of `POST /images/prune`."""
+        dangling = boolean(filters["dangling"], "dangling") if filters.get("dangling") else True
+        records, freed_bytes = self.store.prune(filters, self.in_use, dangling_only=dangling)
+        return {"ImagesDeleted": records or None, "SpaceReclaimed": freed_bytes}
+
+    # --- archives
+
+    async def import_tar(
+        self,
+        archive: Readable,
+        repository: str,
+        tag: str,
+        *,
+        platform: Platform | None,
+        changes: Sequence[str],
+        message: str,
+        progress: Progress,
+    ) -> None:
+        """`docker import`: one layer out of any tar, which a thread reads; the last message is the image's id."""
+        reference = named(repository, tag).with_default_tag() if repository else None
+        image = await import_image(
+            self.store, archive, changes=changes, message=message, platform=platform, reference=reference
+        )
+        self.store.event("import", image, reference.familiar() if reference else "")
+        progress.send({"status": image.id})
+
+    async def save(self, names: Sequence[str], platforms: Sequence[Platform]) -> TarStream:
+        """The archive of `docker save`, to be read in a thread and closed. Raises NotFound."""
+        from sampan.images import archive
+
+        return archive.save(self.store, names)
+
+    async def load(self, source: Readable, *, quiet: bool, progress: Progress) -> None:
+        """`docker load`: the archive is read in a thread."""
+        from sampan.images import archive
+
+        await archive.load(self.store, source, quiet=quiet, progress=progress)
+
+    async def bootstrap(self, name: str, progress: Progress) -> None:
+        """A base image from a distribution's packages. Raises InvalidArgument for a name that we have no recipe for."""
+        from sampan.images import bootstrap
+
+        await bootstrap.bootstrap(self.store, name, progress)
+
+    # --- registries
+
+    async def pull(
+        self, name: str, tag: str, platform: Platform | None, credentials: Credentials, progress: Progress
+    ) -> Image:
+        """`docker pull`: one tag or digest, or all tags of a repository that is named alone; gives the (last) image."""
+        reference = named(name, tag)
+        if reference.tag or reference.digest:
+            return await self._pull_one(reference, platform, credentials, progress, reference.familiar())
+        tags = await list_tags(self.registry.repository(reference, credentials))
+        if not tags:
+            raise NotFound(f"manifest for {reference.familiar()} not found: the repository has no tags")
+        shown = reference.familiar()
+        for each in tags:
+            image = await self._pull_one(reference.with_tag(each), platform, credentials, progress, "")
+        progress.status(f"Status: Downloaded newer image for {shown}")
+        return image
+
+    async def _pull_one(
+        self,
+        reference: Reference,
+        platform: Platform | None,
+        credentials: Credentials,
+        progress: Progress,
+        shown: str,
+    ) -> Image:
+        before = self.store.find(reference.canonical())
+        pulled = await self._puller.pull(
+            reference, credentials, platform, progress, lambda image_id: self.store.find(image_id) is not None
+        )
+        names = [reference.with_digest(pulled.resolved.digest)]
+        if reference.tag and not reference.digest:
+            names.insert(0, reference)
+        image = self.store.add(pulled.config, pulled.manifest.content, names)
+        if shown:
+            newer = before is None or before.id != image.id
+            state = "Downloaded newer image" if newer else "Image is up to date"
+            progress.status(f"Status: {state} for {shown}")
+        self.store.event("pull", image, reference.familiar())
+        if platform is not None and not platform.matches(image.platform):
+            raise NotFound(
+                f"image with reference {reference.familiar()} was found but does not match the specified platform: "
+                f"wanted {platform}, actual: {image.platform}"
+            )
+        return image
+
+    async def push(self, name: str, tag: str, credentials: Credentials, progress: Progress) -> None:
+        """`docker push`: one tag, or all tags of the repository if none is given.
+
+        Raises:
+            NotFound: no such image. Errors of the registry as `Pusher.push`.
+        """
+        reference = named(name, tag)
+        progress.status(f"The push refers to repository [{reference.repository}]")
+        wanted = [reference] if reference.tag else self._tags_of(reference)
+        if not wanted:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.repository_familiar}")
+        for each in wanted:
+            image = self.store.find(each.canonical())
+            if image is None:
+                raise NotFound(f"tag does not exist: {each.familiar()}" if self._tags_of(each) else _no_tag(each))
+            with self.store.lease(image):
+                pushed = await self._pusher.push(image, each, credentials, progress)
+            if self.store.find(image.id) is not None:
+                self.store.add(image.config_bytes, pushed.content, [each.with_digest(pushed.digest)])
+            self.store.event("push", image, each.familiar())
+
+    def _tags_of(self, reference: Reference) -> list[Reference]:
+        return [
+            known
+            for image in self.store.list(all_images=True)
+            for known in image.references
+            if known.tag and known.repository == reference.repository
+        ]
+
+    async def distribution(self, name: str, credentials: Credentials) -> dict[str, Any]:
+        """The body of `GET /distribution/{name}/json`: what the registry has under a name, without pulling it."""
+        reference = Reference.parse(name).with_default_tag()
+        repository = self.registry.repository(reference, credentials)
+        manifest = await fetch_manifest(repository, reference, shown=False)
+        if manifest.is_index:
+            platforms = [child.platform for child in manifest.children if child.platform]
+        elif manifest.config is not None:
+            platforms = [_platform_of(await fetch_small_blob(repository, manifest.config))]
+        descriptor = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
+        return {"Descriptor": descriptor, "Platforms": platforms}
+
+    async def login(self, credentials: Credentials) -> dict[str, str]:
+        """The body of `POST /auth`. Raises Unauthorized, or Internal if the registry does not answer."""
+        domain = credentials.serveraddress.partition("://")[2] or credentials.serveraddress
+        domain = domain.partition("/")[0]
+        if domain in _HUB_NAMES:
+            domain = DEFAULT_DOMAIN
+        token = await self.registry.login(domain, credentials)
+        return {"IdentityToken": token, "Status": "Login Succeeded"}
+
+    async def search(self, term: str, limit: int, credentials: Credentials) -> list[dict[str, Any]]:
+        """The body of `GET /images/search`, as the registry in `term` (or Docker Hub) answers."""
+        return await search(self.registry, term, limit, credentials)
+
+
+def named(name: str, tag: str) -> Reference:
+    """The reference of the query parameters `name` and `tag`; the latter may be a digest.
+
+    Raises:
+        InvalidArgument: in Docker's words.
+    """
+    if not name:
+        raise InvalidArgument("invalid reference format")
+    reference = Reference.parse(name)
+    if not tag:
+        return reference
+    return reference.with_digest(tag) if ":" in tag else reference.with_tag(tag)
+
+
+def _no_tag(reference: Reference) -> str:
+    return f"An image does not exist locally with the tag: {reference.repository_familiar}"
+
+
+def _platform_of(config: bytes) -> dict[str, str]:
+    from sampan.spec.oci_image import parse_config
+
+    parsed = parse_config(config)
+    keys = {"architecture": "architecture", "os": "os", "os.version": "os.version", "variant": "variant"}
+    return {shown: str(parsed[key]) for key, shown in keys.items() if parsed.get(key)}
+
+
+async def in_stream(work: Callable[[], Any], progress: Progress) -> SampanError | None:
+    """Run `work` and end `progress` after it; gives its error, which the stream's reader reports."""
+    try:
+        await work()
+        return None
+    except SampanError as error:
+        return error
+    finally:
+        progress.end()
+
+
+__all__ = ["ANONYMOUS", "ImageService", "error_message", "in_stream", "named"]
