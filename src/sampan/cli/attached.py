@@ -24,10 +24,14 @@ def detach_keys(context: Context, chosen: str) -> bytes:
     return parse_keys(chosen or context.config.get("detachKeys") or DEFAULT_KEYS)
 
 
+class NoTerminal(InvalidArgument):
+    """-t was asked for, and our input is no terminal."""
+
+
 def require_terminal(*, attach_stdin: bool, tty: bool) -> None:
-    """A tty without a terminal on our side cannot work. Raises InvalidArgument, as Docker does."""
+    """A tty without a terminal on our side cannot work. Raises NoTerminal, as Docker does."""
     if attach_stdin and tty and not terminal.is_terminal(0):
-        raise InvalidArgument("the input device is not a TTY", hint="leave -t out when the input is a pipe or a file")
+        raise NoTerminal("the input device is not a TTY", hint="leave -t out when the input is a pipe or a file")
 
 
 class Attachment:

@@ -74,19 +74,23 @@ class Context:
 
 
 def for_each(context: Context, names: list[str], action: Any, *, echo: bool = True) -> int:
-    """Run `action(name)` for every name, print the name of each that went well, report the others. The exit code."""
+    """Run `action(name)` for every name, print the name of each that went well, report the others. The exit code.
+
+    An action that returns False has done nothing: its name is not printed.
+    """
     from sampan.errors import NotModified, SampanError
 
     code = 0
     for name in names:
+        done = True
         try:
-            action(name)
+            done = action(name) is not False
         except NotModified:
             pass
         except SampanError as error:
             context.failed(error)
             code = 1
             continue
-        if echo:
+        if echo and done:
             context.out(name)
     return code

@@ -37,15 +37,13 @@ def inspect_all(context: Context, names: list[str], format: str, fetch: Callable
 
 
 def _formatted(texts: list[str], format: str, errors: list[SampanError]) -> int:
-    from sampan.cli.listing import unescape
     from sampan.cli.template import Template, TemplateError
 
-    template = Template(unescape(format))
+    template = Template(format)
     for text in texts:
         try:
             sys.stdout.write(template.execute(wire.loads(text)) + "\n")
         except TemplateError as error:
-            error.exit_code = 1
             errors.append(error)
             sys.stdout.write("\n")
             return 1

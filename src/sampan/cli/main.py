@@ -141,7 +141,7 @@ def _group(name: str, rest: list[str]) -> int:
     if rest[:1] and rest[0] not in ("--help", "-h"):
         sys.stderr.write(f"sampan: unknown flag: {rest[0]}\n\nRun 'sampan {name} --help' for more information\n")
         return 125
-    sys.stdout.write(usage.group_help(name))
+    (sys.stdout if rest else sys.stderr).write(usage.group_help(name))
     return 0
 
 

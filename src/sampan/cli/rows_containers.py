@@ -35,16 +35,16 @@ def container_listing(*, truncate: bool) -> Listing:
             "Mounts": ("MOUNTS", lambda c: _mounts(c, truncate)),
             "LocalVolumes": ("LOCAL VOLUMES", lambda c: str(sum(m.get("Driver") == "local" for m in c.get("Mounts") or []))),
             "Networks": ("NETWORKS", lambda c: ",".join((c.get("NetworkSettings") or {}).get("Networks") or {})),
-            "Platform": ("PLATFORM", lambda c: _platform(c)),
+            "Platform": ("PLATFORM", _platform),
         },
         DEFAULT_COLUMNS,
-        not_in_json=("Label", "Platform"),
+        not_in_json=("Label",),
     )
 
 
-def _platform(container: Container) -> str:
-    found = (container.get("ImageManifestDescriptor") or {}).get("platform") or {}
-    return "/".join(found[key] for key in ("os", "architecture", "variant") if found.get(key))
+def _platform(container: Container) -> dict[str, Any] | None:
+    found = (container.get("ImageManifestDescriptor") or {}).get("platform")
+    return dict(found) if found else None
 
 
 def _names(container: Container, truncate: bool) -> str:

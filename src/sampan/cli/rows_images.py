@@ -71,7 +71,7 @@ def image_listing(*, truncate: bool) -> Listing:
             "Containers": ("CONTAINERS", lambda row: number(row, "Containers")),
             "SharedSize": ("SHARED SIZE", lambda row: number(row, "SharedSize")),
             "UniqueSize": ("UNIQUE SIZE", lambda row: _unique(row["Image"])),
-            "VirtualSize": ("SIZE", size),
+            "VirtualSize": ("SIZE", lambda row: decimal_size(row["Image"]["Size"])),
         },
         ["Repository", "Tag", "ID", "CreatedSince", "Size"],
         not_in_json=(),

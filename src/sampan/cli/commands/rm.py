@@ -5,7 +5,7 @@ from __future__ import annotations
 from sampan.cli.command import UNLIMITED, Command
 from sampan.cli.context import Context, for_each
 from sampan.cli.flags import Options
-from sampan.errors import InvalidArgument, NotFound, NotModified
+from sampan.errors import InvalidArgument, NotFound
 
 FLAGS = """
 -f, --force     Kill it first if it runs
@@ -18,7 +18,7 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     containers = context.engine.containers
     force, volumes, link = options.on("force"), options.on("volumes"), options.on("link")
 
-    def remove(name: str) -> None:
+    def remove(name: str) -> bool:
         name = name.strip("/")
         if not name:
             raise InvalidArgument("Container name cannot be empty")
@@ -28,7 +28,8 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
             if not force:
                 raise
             context.warn(f"sampan: No such container: {name}")
-            raise NotModified("") from None  # Docker's client counts this as done, and names it
+            return False
+        return True
 
     return for_each(context, arguments, remove)
 

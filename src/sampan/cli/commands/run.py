@@ -31,7 +31,7 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
             return _run_detached(context, options, body)
         return _run_attached(context, options, body)
     except SampanError as error:
-        if error.exit_code not in (126, 127):
+        if error.exit_code not in (126, 127) and type(error).__name__ != "NoTerminal":
             error.exit_code = 125
         raise
 

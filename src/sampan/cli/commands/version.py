@@ -38,6 +38,10 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     if options.text("format"):
         from sampan.cli.template import print_value
 
+        for component in (server or {}).get("Components") or []:
+            details = component.get("Details") or {}
+            if details.get("BuildTime"):
+                details["BuildTime"] = _build_time(details["BuildTime"])
         print_value(options.text("format"), {"Client": client, "Server": server})
     else:
         sys.stdout.write(_client_text(client, engine.server_version))
@@ -52,7 +56,6 @@ def _client(api_version: str) -> dict[str, Any]:
     machine = os.uname()
     ours = ".".join(str(part) for part in API_VERSION)
     return {
-        "Platform": {"Name": ""},
         "Version": __version__,
         "ApiVersion": api_version or ours,
         "DefaultAPIVersion": ours,

@@ -26,8 +26,6 @@ def split_volumes(texts: list[str]) -> tuple[list[str], list[str]]:
         if text in ("", ":") or parts[0] == "":
             raise InvalidArgument(f"invalid volume specification: '{text}'", hint="want [source:]target[:options]")
         if len(parts) == 1:
-            if not text.startswith("/"):
-                raise InvalidArgument(f"invalid volume specification: '{text}'", hint="the path in the container starts with /")
             anonymous.append(os.path.normpath(text))
             continue
         source = parts[0]

@@ -36,9 +36,7 @@ def print_value(format: str, value: Any) -> None:
     """One object on stdout through --format: 'json' or a template."""
     import sys
 
-    from sampan.cli.listing import unescape
-
-    text = Template("{{json .}}" if format.strip() == "json" else unescape(format)).execute(value)
+    text = Template("{{json .}}" if format.strip() == "json" else format).execute(value)
     sys.stdout.write(text + "\n")
 
 

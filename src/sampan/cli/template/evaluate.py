@@ -196,9 +196,10 @@ class Evaluator:
                         f':1:2: executing "" at <.{name}>: can\'t evaluate field {name} in this kind of object'
                     ) from None
             elif isinstance(value, dict):
-                if name not in value and not _is_struct(value):
+                if name not in value and not values.is_struct(value):
                     value = NO_VALUE
                     continue
+                name = name if name in value else _spelled(value, name)
                 if name not in value:
                     raise TemplateError(f':1:2: executing "" at <{source}>: map has no entry for key "{name}"')
                 value = value[name]
@@ -209,6 +210,8 @@ class Evaluator:
         return value
 
 
-def _is_struct(value: dict[str, Any]) -> bool:
-    """JSON does not tell a struct from a map. Docker's structs have only capitalised names; labels and networks do not."""
-    return bool(value) and all(name[:1].isupper() for name in value)
+
+def _spelled(struct: dict[str, Any], name: str) -> str:
+    """Go's `ID` and `APIVersion` are `Id` and `ApiVersion` in JSON."""
+    wanted = name.lower()
+    return next((known for known in struct if known.lower() == wanted), name)

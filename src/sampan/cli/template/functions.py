@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LAZY = ("and", "or")
 """These decide by their first arguments whether to look at the others."""
-TEXT_ONLY = frozenset(("json", "join", "split", "title", "lower", "upper", "pad", "truncate"))
+TEXT_ONLY = frozenset(("json", "join", "split", "title", "lower", "upper", "truncate"))
 """In a table's header these leave the text as it is."""
 
 
@@ -57,11 +57,13 @@ def _printf(format: str, *arguments: Any) -> str:
 
 def _length(value: Any) -> int:
     value = values.plain(value)
+    if value is None:
+        return 0  # in Docker a typed slice or map that is nil
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, (list, dict)):
         return len(value)
-    raise TemplateError(f":1: error calling len: len of {'nil pointer' if value is None else f'type {values.type_name(value)}'}")
+    raise TemplateError(f":1: error calling len: len of type {values.type_name(value)}")
 
 
 def _slice(value: Any, *bounds: int) -> Any:

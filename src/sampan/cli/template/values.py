@@ -43,8 +43,19 @@ def text_of(value: Any, *, top: bool = True) -> str:
     if hasattr(value, "go_json"):
         value = value.go_json()
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{text_of(item, top=False)}" for key, item in sorted(value.items())) + "]"
+        if is_struct(value):
+            return "{" + " ".join(text_of(item, top=False) for item in value.values()) + "}"
+        return "map[" + " ".join(f"{key}:{_map_item(item)}" for key, item in sorted(value.items())) + "]"
     return str(value)
+
+
+def _map_item(item: Any) -> str:
+    return "{}" if item == {} else text_of(item, top=False)
+
+
+def is_struct(value: dict[str, Any]) -> bool:
+    """JSON does not tell a struct from a map. Docker's structs have only capitalised names; labels and networks do not."""
+    return bool(value) and all(name[:1].isupper() for name in value)
 
 
 def number_text(value: float) -> str:
@@ -70,7 +81,11 @@ def to_json(value: Any) -> str:
     """encoding/json without its HTML escapes."""
     import json
 
-    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, default=plain)
+    text = json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, default=plain)
+    if hasattr(value, "go_json"):
+        # Docker's rows write their own JSON, and so escape what Go escapes unless told not to.
+        text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return text
 
 
 def index(value: Any, keys: list[Any]) -> Any:

@@ -1,0 +1,26 @@
+"""`sampan container prune`."""
+
+from __future__ import annotations
+
+from sampan.cli.command import Command
+from sampan.cli.context import Context
+from sampan.cli.flags import Options, filters_of
+from sampan.cli.pruning import reclaimed, report
+
+FLAGS = """
+    --filter filter   Only those that match (until=, label=)
+-f, --force           Do not ask
+"""
+
+
+def run(context: Context, options: Options, arguments: list[str]) -> int:
+    filters = filters_of(options.many("filter"))
+    if not options.on("force") and not context.confirm("WARNING! This will remove all stopped containers."):
+        return 0
+    answer = context.engine.containers.prune(filters)
+    report("Deleted Containers:", answer.get("ContainersDeleted"))
+    reclaimed(answer)
+    return 0
+
+
+COMMAND = Command(run, "", 0, 0, FLAGS)
