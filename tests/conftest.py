@@ -48,18 +48,9 @@ class EngineProcess:
     def start(self) -> None:
         os.makedirs(self.root, exist_ok=True)
         with open(self.log, "ab") as log:
+            roots = ["--data-root", self.data_root, "--exec-root", self.exec_root]
             self.process = subprocess.Popen(
-                [
-                    BIN / "sampand",
-                    "--data-root",
-                    self.data_root,
-                    "--exec-root",
-                    self.exec_root,
-                    "-H",
-                    self.host,
-                    "--debug",
-                ]
-                + self.flags,
+                [BIN / "sampand", *roots, "-H", self.host, "--debug", *self.flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

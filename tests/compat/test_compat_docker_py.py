@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import pytest
-
 from tests.conftest import EngineProcess
 
 docker = pytest.importorskip("docker")
