@@ -65,6 +65,14 @@ class Attachment(msgspec.Struct):
             self.detach_notice,
         ).to_json()
 
+    def say(self, data: bytes) -> None:
+        """Send a last word over a connection that nobody took; a client that does not read loses it."""
+        with socket.socket(fileno=os.dup(self.fd)) as sock:
+            try:
+                sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                pass
+
     def discard(self) -> None:
         """Close the client's connection: nobody took it."""
         if self.fd >= 0:
@@ -117,6 +125,7 @@ class Task:
         self._channel: Channel | None = None
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._callbacks: list[ExitCallback] = []
+        self._log_writes = -1
         self._log_waiters: list[asyncio.Future[None]] = []
         self.gone = asyncio.Event()
         """Set when the shim has ended and the cgroup and the task's directory are removed."""
@@ -190,14 +199,23 @@ class Task:
             attachment.release()
         return int(answer["pid"])
 
-    async def log_written(self) -> None:
-        """Return after the next write to the log, or when the container has ended."""
-        if self._exit.done() or self._channel is None or self._channel.closed.done():
-            return
-        waiter = asyncio.get_running_loop().create_future()
+    async def pids(self) -> list[int]:
+        """All processes of the container, as the host numbers them."""
+        answer = await self._request({"op": "pids"})
+        return [int(pid) for pid in answer["pids"]]
+
+    async def log_written(self, seen: int) -> int:
+        """Return once the log has had another number of writes than `seen`, with that number, or when it ended.
+
+        Begin with -1, read the log to its end, then ask with the number given: no write goes unnoticed between.
+        """
+        if self._log_writes != seen or self._exit.done() or self._channel is None or self._channel.closed.done():
+            return self._log_writes
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log_waiters.append(waiter)
-        await self._channel.post({"op": "watch_log"})
+        await self._channel.post({"op": "watch_log", "seen": seen})
         await waiter
+        return self._log_writes
 
     async def _request(self, body: dict[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         if self._channel is None:
@@ -209,6 +227,7 @@ class Task:
     def _on_event(self, body: dict[str, Any]) -> None:
         event = body["event"]
         if event == "log":
+            self._log_writes = int(body["writes"])
             self._wake_log_waiters()
         elif event == "exit":
             ended = Exit(int(body["exit_code"]), int(body["exited_at_ns"]), bool(body["oom_killed"]))
@@ -267,7 +286,10 @@ class Tasks:
         self._watched: socket.socket | None = None
         self.on_exit: ExitCallback | None = None
         self.on_exec_exit: ExecExitCallback | None = None
+        self._scratch = os.path.join(exec_root, "rootfs")
+        """An empty directory that workers mount over, each in its own mount namespace."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
 
     def get(self, task_id: str) -> Task | None:
         """The task of a container, until its shim is gone."""
@@ -381,6 +403,7 @@ class Tasks:
         """Until its shim is gone; a shim that was killed is cleaned up after, and its container's end is reported."""
         assert task._channel is not None
         await task._channel.closed
+        task._wake_log_waiters()
         if task.exit is None or os.path.exists(self._task_dir(task.id)):
             ended = await self._collect_dead(task.id)
             if ended is not None:
@@ -457,7 +480,14 @@ class Tasks:
         try:
             seq = channel.next_seq()
             answer = channel.expect(seq)
-            body = {"op": "rootfs", "seq": seq, "target": target, "operation": operation, "arguments": arguments}
+            body = {
+                "op": "rootfs",
+                "seq": seq,
+                "scratch": self._scratch,
+                "target": target,
+                "operation": operation,
+                "arguments": arguments,
+            }
             try:
                 self._zygote.submit(body, fds=[theirs.fileno(), *fds])
             finally:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
+
+from sampan.linux.process import open_interpreter
 
 
 @contextlib.contextmanager
 def protected_interpreter() -> Iterator[str]:
     """A path from which to execute this interpreter such that nobody can write to it through `/proc/<pid>/exe`."""
-    yield os.path.realpath(sys.executable)
+    descriptor = open_interpreter()
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -26,6 +26,7 @@ from sampan import errors
 _HEAD = struct.Struct("<BI")
 _LENGTH = struct.Struct("<I")
 _INLINE, _MEMFD = 0, 1
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build one for each call
 INLINE_LIMIT_BYTES = 60_000
 _RECEIVE_BYTES = 65_536
 _MAX_FDS = 250  # SCM_MAX_FD is 253
@@ -51,7 +52,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def encode(body: dict[str, Any], blob: bytes = b"") -> tuple[bytes, int | None]:
     """The datagram for a message, and the memfd that must travel as its first descriptor (the caller closes it)."""
-    text = json.dumps(body, separators=(",", ":")).encode()
+    text = _encode(body).encode()
     if len(text) + len(blob) <= INLINE_LIMIT_BYTES:
         return _HEAD.pack(_INLINE, len(text)) + text + blob, None
     memfd = os.memfd_create("sampan-message", os.MFD_CLOEXEC)

@@ -14,10 +14,9 @@ process of ours), tell the engine, wait for its ack for at most `ACK_TIMEOUT_S`,
 
 from __future__ import annotations
 
-import contextlib
+import _signal
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from typing import Any
 
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
-from sampan.linux.process import set_subreaper
+from sampan.linux.process import set_child_subreaper, set_name
 from sampan.logs.writer import open_writer
 from sampan.runtime import protocol
 from sampan.runtime.attach import ClientOptions, discard
@@ -36,13 +35,15 @@ from sampan.runtime.shim_loop import READ, Loop
 from sampan.runtime.shim_process import ProcessIO
 
 ACK_TIMEOUT_S = 1.0
+_encode = json.JSONEncoder().encode
 _CLIENT_FLUSH_S = 30.0
 
 
 def run(request: protocol.Message, control: socket.socket) -> None:
     """Body of the shim process. Never returns normally to the zygote's code: the caller exits afterwards."""
     os.setsid()
-    set_subreaper()
+    set_child_subreaper()
+    set_name("sampan-shim")
     shim = Shim(request.body, request.blob, control)
     attachments = [ClientOptions.from_json(options) for options in request.body["attachments"]]
     fds = request.fds
@@ -70,6 +71,7 @@ class Shim:
         self._seq = body["seq"]
         self._connections: list[socket.socket] = [control]
         self._watchers: list[socket.socket] = []  # connections that want to know of the next write to the log
+        self._log_writes = 0
         self._listener: socket.socket | None = None
         self._made_task_dir = False
         self.loop = Loop()
@@ -119,10 +121,12 @@ class Shim:
         except FileExistsError:
             raise errors.Conflict(f"a task for container {self.id} exists already") from None
         self._made_task_dir = True
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(f"{self.state_dir}/exit.json")  # of an earlier run
+        except FileNotFoundError:
+            pass
         self._write_task_file()
-        launch_text = json.dumps({"config": self._body["config"], "cgroup_path": self._body["cgroup_path"]})
+        launch_text = _encode({"config": self._body["config"], "cgroup_path": self._body["cgroup_path"]})
         write_file(f"{self.task_dir}/launch.json", launch_text.encode())
         if self._seccomp:
             write_file(f"{self.task_dir}/seccomp.bpf", self._seccomp)
@@ -137,7 +141,7 @@ class Shim:
             "state_dir": self.state_dir,
             "cgroup_path": self._body["cgroup_path"],
         }
-        replace_file(f"{self.task_dir}/task.json", json.dumps(text).encode())
+        replace_file(f"{self.task_dir}/task.json", _encode(text).encode())
 
     def _listen(self) -> None:
         directory = os.open(self.task_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -185,7 +189,7 @@ class Shim:
     def abandon(self) -> None:
         """Undo a start that failed: kill what runs, remove the cgroup and the task's directory."""
         if self.pidfd >= 0:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
             os.waitpid(self.pid, 0)
         self._remove_cgroup()
         if self._made_task_dir:
@@ -232,8 +236,7 @@ class Shim:
             self._acknowledged(body.get("exec_id"))
             return None
         if operation == "watch_log":
-            if connection not in self._watchers:
-                self._watchers.append(connection)
+            self._watch_log(connection, int(body["seen"]))
             return None
         if operation == "hello":
             return self._describe()
@@ -245,6 +248,8 @@ class Shim:
             self._signal(int(body["number"]), body.get("exec_id"))
         elif operation == "close_stdin":
             self._io_of(body).close_stdin()
+        elif operation == "pids":
+            return {"pids": self.cgroup.pids() if self.cgroup is not None else [self.pid]}
         elif operation == "exec":
             return self.execs.start(body, message.fds)
         else:
@@ -297,11 +302,19 @@ class Shim:
             self.send(connection, body)
         return bool(self._connections)
 
+    def _watch_log(self, connection: socket.socket, seen: int) -> None:
+        """Tell `connection` once, as soon as there were more writes than the `seen` that it knows of."""
+        if seen != self._log_writes:
+            self.send(connection, {"event": "log", "writes": self._log_writes})
+        elif connection not in self._watchers:
+            self._watchers.append(connection)
+
     def _log_written(self) -> None:
+        self._log_writes += 1
         if self._watchers:
             watchers, self._watchers = self._watchers, []
             for connection in watchers:
-                self.send(connection, {"event": "log"})
+                self.send(connection, {"event": "log", "writes": self._log_writes})
 
     def _disconnect(self, connection: socket.socket) -> None:
         if connection not in self._connections:
@@ -349,7 +362,7 @@ class Shim:
 
     def _write_exit(self) -> None:
         try:
-            replace_file(f"{self.state_dir}/exit.json", json.dumps(self.exit).encode())
+            replace_file(f"{self.state_dir}/exit.json", _encode(self.exit).encode())
         except OSError as error:  # a full disk: the engine, if there is one, still hears of the exit
             os.write(2, f"sampan shim {self.id}: exit.json: {error}\n".encode())
 
@@ -386,5 +399,7 @@ class Shim:
 
     def _remove_cgroup(self) -> None:
         if self.cgroup is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self.cgroup.remove()
+            except OSError:
+                pass  # collected at sampand's next start

@@ -69,7 +69,7 @@ class Execs:
             return exec_into(
                 shim.pid,
                 shim.pidfd,
-                body["process"],
+                merged_process(config.get("process", {}), body["process"], bool(body["tty"])),
                 stdio=Stdio(ends.stdin, ends.stdout, ends.stderr, None),
                 cgroup=shim.cgroup,
                 seccomp_bpf=seccomp,
@@ -137,3 +137,11 @@ class Execs:
 
     def _forget(self, process: Exec) -> None:
         self._execs.pop(process.id, None)
+
+
+def merged_process(init: dict[str, Any], process: dict[str, Any], tty: bool) -> dict[str, Any]:
+    """What an exec runs as: the init's process, with whatever the request says instead. The environment is merged."""
+    merged = {**init, **process, "terminal": tty}
+    variables = [*init.get("env", []), *process.get("env", [])]
+    merged["env"] = list({entry.partition("=")[0]: entry for entry in variables}.values())
+    return merged

@@ -8,10 +8,15 @@ import os
 def process_start_ticks(pid: int) -> int:
     """Start time of a process in clock ticks since boot (proc(5), field 22): tells it from a later one with its pid."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[19])
+        stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(stat, 4096).rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return 0
+    finally:
+        os.close(stat)
 
 
 def remove_task_dir(path: str) -> None:

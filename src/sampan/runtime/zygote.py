@@ -11,9 +11,9 @@ another; the children do not notice.
 
 from __future__ import annotations
 
+import _signal
 import gc
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import sampan.runtime.rootfs_worker
 import sampan.runtime.shim
-from sampan.linux.process import set_dumpable
+from sampan.linux.process import set_dumpable, set_name
 from sampan.runtime import protocol
 
 
@@ -32,15 +32,18 @@ def main(fd: int) -> NoReturn:
 
 def serve(sock: socket.socket) -> NoReturn:
     set_dumpable(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C at a sampand in the foreground is sampand's business
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps shims
+    set_name("sampan-zygote")
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps shims
     os.chdir("/")
     os.umask(0o022)
     sock.set_inheritable(False)
     gc.collect()
     gc.freeze()
     gc.disable()
-    sock.send(b"ready")
+    try:
+        sock.send(b"ready")
+    except OSError:
+        os._exit(0)  # sampand is gone already
     while True:
         raw = protocol.receive_raw(sock)
         if raw is None:
@@ -55,7 +58,7 @@ def _child(sock: socket.socket, raw: protocol.Raw) -> NoReturn:
     status = 1
     try:
         sock.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
         message = protocol.parse(raw)
         control = socket.socket(fileno=message.fds.pop(0))
