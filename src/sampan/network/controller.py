@@ -4,7 +4,8 @@ The way of a bridged `run`: `sandbox()` gives a ready network namespace, `connec
 a veth pair into it, `publish()` adds an element per port to the firewall's maps. At the end `unpublish()` and
 `disconnect(…, None)` give ports and addresses back; the veth dies with the namespace, which costs nobody's time.
 
-Blocking kernel work is done by one thread, since rtnetlink is one lock anyway.
+Blocking rtnetlink work is done by one thread, since rtnetlink is one lock in the kernel anyway; a deletion may hold it for
+tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from sampan.errors import Forbidden, Internal, InvalidArgument, SampanError
+from sampan.errors import Forbidden, Internal, SampanError
 from sampan.linux.netlink import netns
-from sampan.network import predefined, sandbox
+from sampan.network import foreign, ports, predefined, resolv_conf, sandbox
+from sampan.network.attachment import Attachments
+from sampan.network.definition import define
+from sampan.network.firewall import Firewall
 from sampan.network.links import Links
-from sampan.network.model import Endpoint, Network, NetworkSettings
+from sampan.network.model import Endpoint, Network, NetworkSettings, Publication
+from sampan.network.names import Names
+from sampan.network.publisher import Publisher
 from sampan.network.registry import Registry
+from sampan.network.resolver import Resolver
 from sampan.network.sandbox import Sandbox, SandboxPool
 from sampan.store.database import Database
 
@@ -29,6 +36,7 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _NetworkList = list[Network]
 _EndpointList = list[Endpoint]
+_StringList = list[str]
 # (action, network id, attributes): told when a network is created, connected to, left or destroyed
 EventSink = Callable[[str, str, Mapping[str, str]], object]
 
@@ -39,36 +47,65 @@ class Networks:
     def __init__(self, database: Database, settings: NetworkSettings, on_event: EventSink | None = None) -> None:
         self._settings = settings
         self._registry = Registry(database)
-        self._on_event = on_event or (lambda action, network_id, attributes: None)
+        self._on_event: EventSink = on_event or (lambda action, network_id, attributes: None)
         self._links = Links(settings.instance)
         self._pool = SandboxPool()
         self._thread = ThreadPoolExecutor(1, "network")
         self._background: set[asyncio.Task[None]] = set()
+        self._resolver = Resolver(Names(self._registry).lookup)
+        self._attachments = Attachments(self._registry, self._links, self._resolver, self._run)
+        self._firewall = Firewall(settings.table_name) if settings.enable_firewall else None
+        self._publisher = Publisher(self._firewall)
+        self.warnings: _StringList = []
 
     async def start(self) -> None:
-        """Make the predefined networks and the bridges of all others; start the pool.
+        """Make the predefined networks, the bridges of all others and, where there is none yet, the firewall's table; start
+        the pool. A table of an earlier life goes on working until `restore`.
 
         Raises:
             Conflict: no address range is left for the default bridge.
+            Internal: the kernel refused.
         """
-        self._prepare_host()
-        await self._pool.start()
-
-    def _prepare_host(self) -> None:
         if self._settings.ip_forward:
             netns.write_sysctl("net/ipv4/ip_forward", "1")
-        predefined.ensure(self._registry, self._links, self._settings)
-        for network in self._registry.networks():
-            if network.driver == "bridge":
+        try:
+            predefined.ensure(self._registry, self._links, self._settings)
+            for network in self._bridged():
                 self._links.ensure_bridge(network)
+            if self._firewall is not None and not self._firewall.exists():
+                self._firewall.reset(self._bridged(), [])
+        except OSError as error:
+            raise Internal(f"failed to set up the networks: {error}") from error
+        self._warn_of_foreign()
+        await self._pool.start()
+
+    def _warn_of_foreign(self) -> None:
+        drop = foreign.find_forward_drop(self._settings.table_name)
+        if drop is not None:
+            self.warnings.append(drop.warning(self._settings.bridge_name))
+            _log.warning("%s", self.warnings[-1])
+
+    def _bridged(self) -> _NetworkList:
+        return [network for network in self._registry.networks() if network.driver == "bridge"]
 
     async def close(self) -> None:
         """Stop. Interfaces, rules and leases stay for the containers that go on running."""
         await self._pool.close()
         if self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
+        self._resolver.close()
+        self._publisher.close()
         self._thread.shutdown(wait=True)
         self._links.close()
+        if self._firewall is not None:
+            self._firewall.close()
+
+    def remove_all(self) -> None:
+        """Delete every bridge, veth and table of this engine: for tests and for the package's removal. Blocking."""
+        for name in [*self._links.own_veths(), *(network.bridge for network in self._bridged())]:
+            self._links.delete(name)
+        if self._firewall is not None:
+            self._firewall.remove()
 
     async def _run(self, action: Callable[..., _Result], *arguments: Any) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(action, *arguments))
@@ -85,10 +122,11 @@ class Networks:
         except OSError as error:
             _log.warning("network clean-up failed: %s", error)
 
-    # --- looking
+    # --- networks
 
     def get(self, name_or_id: str) -> Network:
-        """
+        """By full id, name, or the beginning of an id; `default` is the default bridge.
+
         Raises:
             NotFound: `network x not found`.
         """
@@ -103,6 +141,50 @@ class Networks:
 
     def endpoints_of(self, container_id: str) -> _EndpointList:
         return self._registry.endpoints_of(container_id)
+
+    async def create(self, body: Mapping[str, Any]) -> Network:
+        """A new user-defined network from the body of Docker's `POST /networks/create`.
+
+        Raises:
+            InvalidArgument, Forbidden, Conflict, NotFound: see `definition.define`.
+            Internal: the kernel refused; nothing is left.
+        """
+        network = define(body, self._registry, self._links, self._settings)
+        self._registry.add(network)
+        try:
+            await self._run(self._links.ensure_bridge, network)
+            if self._firewall is not None:
+                self._firewall.update_networks(self._bridged())
+        except BaseException as error:
+            self._registry.forget(network)
+            await self._run(self._links.delete, network.bridge)
+            if isinstance(error, OSError):
+                raise Internal(f"failed to create network {network.name}: {error}") from error
+            raise
+        self._tell("create", network)
+        return network
+
+    async def remove(self, name_or_id: str) -> None:
+        """
+        Raises:
+            NotFound: no such network.
+            Forbidden: predefined, or containers are in it.
+        """
+        network = self.get(name_or_id)
+        if network.predefined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if active := self._registry.endpoints(network.id):
+            listed = ", ".join(f'name:"{each.container_name}" id:"{each.endpoint_id[:12]}"' for each in active)
+            raise Forbidden(
+                f"error while removing network: network {network.name} id {network.id} has active endpoints ({listed})"
+            )
+        self._registry.forget(network)
+        try:
+            if self._firewall is not None:
+                self._firewall.update_networks(self._bridged())
+        finally:
+            self._later(self._links.delete, network.bridge)
+        self._tell("destroy", network)
 
     # --- sandboxes
 
@@ -139,11 +221,12 @@ class Networks:
         names: Sequence[str] = (),
         *,
         container_name: str = "",
+        dns: Sequence[str] = (),
     ) -> Endpoint:
         """Put a container into a network; with `sandbox` None only reserve its place (a later call completes it).
 
-        `endpoint_config` is Docker's EndpointSettings, `names` are those by which others find the container there: its
-        name, short id, aliases. On failure nothing is left.
+        `endpoint_config` is Docker's EndpointSettings; `names` are those by which others find the container there: its
+        name, short id, aliases; `dns` are servers for its resolver instead of the host's. On failure nothing is left.
 
         Raises:
             NotFound: no such network.
@@ -154,78 +237,34 @@ class Networks:
         """
         network = self.get(network_id)
         if network.driver != "bridge":
-            raise Forbidden(f'container cannot be connected to network of driver "{network.driver}" while it is running')
-        endpoint = self._registry.endpoint(network.id, container_id)
-        if endpoint is not None and (endpoint.interface or sandbox is None):
-            self._registry.require_free(network, container_id, container_name or container_id[:12])
-        if endpoint is None:
-            config = dict(endpoint_config or {})
-            _check_config(network, config)
-            endpoint = self._registry.reserve(network, container_id, config)
-        endpoint.names = list(dict.fromkeys(name for name in names if name))
-        endpoint.container_name = container_name.lstrip("/") or (endpoint.names[0] if endpoint.names else "")
-        try:
-            await self._attach(network, endpoint, sandbox)
-        except BaseException as error:
-            self._registry.release(endpoint)
-            if isinstance(error, OSError):
-                raise Internal(f"failed to connect {container_id[:12]} to network {network.name}: {error}") from error
-            raise
+            raise Forbidden(f"container cannot be connected to {network.name} network")
+        endpoint = await self._attachments.attach(
+            network, container_id, sandbox, endpoint_config or {}, names, container_name, dns
+        )
         if sandbox is not None:
             self._tell("connect", network, container_id)
         return endpoint
 
-    async def _attach(self, network: Network, endpoint: Endpoint, sandbox: Sandbox | None) -> None:
-        if sandbox is None:
-            self._registry.save(endpoint)
-            return
-        others = [each for each in self._registry.endpoints_of(endpoint.container_id) if each is not endpoint]
-        taken = {each.interface for each in others}
-        endpoint.interface = next(name for name in (f"eth{n}" for n in range(1024)) if name not in taken)
-        endpoint.host_veth = self._links.host_veth_name(endpoint.endpoint_id)
-        self._registry.save(endpoint)
-        leads = _gateway_of([*others, endpoint]) is endpoint
-        await self._run(self._attach_in_kernel, network, endpoint, sandbox, leads)
-
-    def _attach_in_kernel(self, network: Network, endpoint: Endpoint, sandbox: Sandbox, leads: bool) -> None:
-        self._links.attach(network, endpoint, sandbox, endpoint.interface)
-        if leads:
-            try:
-                self._links.set_gateway(sandbox, endpoint)
-            except OSError:
-                self._links.delete(endpoint.host_veth)
-                raise
-
     async def disconnect(self, network_id: str, container_id: str, sandbox: Sandbox | None = None) -> None:
         """Take a container out of a network. Without `sandbox` the container is dead or dying and its interface goes with
-        its namespace; with it, the interface is gone when this returns.
+        its namespace; with it, the interface is gone when this returns. Ports published through it are given back.
 
         Raises:
             Internal: it is not connected.
         """
         network = self.get(network_id)
-        endpoint = self._registry.endpoint(network.id, container_id)
-        if endpoint is None:
-            raise Internal(f"container {container_id} is not connected to network {network.name}")
-        if sandbox is not None and endpoint.host_veth:
-            others = [each for each in self._registry.endpoints_of(container_id) if each is not endpoint]
-            await self._run(self._detach_in_kernel, endpoint, sandbox, _gateway_of(others))
-        self._registry.release(endpoint)
+        published = self._registry.endpoint(network.id, container_id)
+        if published is not None and published.publications:
+            await self.unpublish(container_id)
+        await self._attachments.detach(network, container_id, sandbox)
         self._tell("disconnect", network, container_id)
-
-    def _detach_in_kernel(self, endpoint: Endpoint, sandbox: Sandbox, leader: Endpoint | None) -> None:
-        self._links.delete(endpoint.host_veth)
-        if leader is not None:
-            try:
-                self._links.set_gateway(sandbox, leader)
-            except OSError as error:
-                _log.warning("container %s is left without a default route: %s", endpoint.container_id[:12], error)
 
     def rename(self, container_id: str, old: str, new: str) -> None:
         """A container got another name: its networks answer to the new one."""
+        old, new = old.lstrip("/"), new.lstrip("/")
         for endpoint in self._registry.endpoints_of(container_id):
-            endpoint.container_name = new.lstrip("/")
-            endpoint.names = [new.lstrip("/") if name == old.lstrip("/") else name for name in endpoint.names]
+            endpoint.container_name = new
+            endpoint.names = [new if name == old else name for name in endpoint.names]
             self._registry.save(endpoint)
 
     def _tell(self, action: str, network: Network, container_id: str = "") -> None:
@@ -234,39 +273,112 @@ class Networks:
             attributes["container"] = container_id
         self._on_event(action, network.id, attributes)
 
+    # --- ports
+
+    async def publish(
+        self,
+        container_id: str,
+        endpoint: Endpoint,
+        port_bindings: Mapping[str, Any] | None,
+        exposed: Iterable[str] = (),
+        publish_all: bool = False,
+    ) -> dict[str, Any]:
+        """Publish a container's ports through an attached endpoint; gives `NetworkSettings.Ports`, in which exposed ports
+        that are not published are None. All or none.
+
+        Raises:
+            InvalidArgument: bad notation.
+            Internal: a port is taken (Docker's words, and its status 500).
+        """
+        exposed = list(exposed)
+        network = self.get(endpoint.network_id)
+        default_ip = network.host_ip or self._settings.publish_ip
+        default_ip = "" if default_ip == "0.0.0.0" else default_ip
+        wanted = ports.requests(port_bindings, exposed, publish_all=publish_all, default_ip=default_ip)
+        if wanted and not network.internal:
+            endpoint.publications = self._publisher.publish(endpoint, wanted)
+            self._registry.save(endpoint)
+            if endpoint.host_veth:
+                self._later(self._links.set_hairpin, endpoint.host_veth)
+        return docker_ports(endpoint.publications, exposed)
+
+    async def unpublish(self, container_id: str) -> None:
+        """Give a container's published ports back; none is fine."""
+        try:
+            self._publisher.unpublish(container_id)
+        except OSError as error:
+            _log.warning("published ports of %s: the firewall refused to forget them: %s", container_id[:12], error)
+        for endpoint in self._registry.endpoints_of(container_id):
+            if endpoint.publications:
+                endpoint.publications = []
+                self._registry.save(endpoint)
+
+    # --- names
+
+    def resolv_conf(
+        self,
+        network_id: str,
+        dns: Sequence[str] = (),
+        search: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> str:
+        """The text of a container's /etc/resolv.conf in a network; the engine's own settings stand in for empty ones."""
+        network = self.get(network_id)
+        search = search or self._settings.dns_search
+        options = options or self._settings.dns_options
+        if network.has_resolver:
+            return resolv_conf.for_user_network(search, options).text()
+        servers = dns or self._settings.dns
+        if network.driver == "bridge":
+            return resolv_conf.for_default_network(servers, search, options).text()
+        return resolv_conf.for_host_network(servers, search, options).text()
+
     # --- after a restart
 
-    async def restore(self, live: Iterable[str]) -> None:
-        """Keep what belongs to the containers in `live` (ids of running ones); collect all else of this engine: leases,
-        and veths that no lease names."""
-        alive = set(live)
+    async def restore(self, live: Mapping[str, int], dns: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Keep what belongs to the running containers in `live` (id → pid of init): leases, ports, rules, resolvers.
+        Collect all else of this engine: leases, rules, and veths that no lease names. `dns` are containers' own servers."""
         for endpoint in self._registry.all_endpoints():
-            if endpoint.container_id not in alive:
+            if endpoint.container_id not in live:
                 self._registry.release(endpoint)
+            elif endpoint.publications:
+                self._publisher.adopt(endpoint.publications, endpoint)
+        if self._firewall is not None:
+            self._firewall.reset(self._bridged(), self._publisher.publications())
+        for container_id, pid in live.items():
+            await self._restore_resolver(container_id, pid, (dns or {}).get(container_id, ()))
         wanted = {endpoint.host_veth for endpoint in self._registry.all_endpoints()}
         for name in await self._run(self._links.own_veths):
             if name not in wanted:
                 self._later(self._links.delete, name)
 
-
-def _gateway_of(endpoints: list[Endpoint]) -> Endpoint | None:
-    """The endpoint that holds the default route: highest priority, then the first by the network's name."""
-    able = [each for each in endpoints if each.interface and (each.gateway or each.ipv6_gateway)]
-    return min(able, key=lambda each: (-each.gateway_priority, each.interface), default=None)
-
-
-def _check_config(network: Network, config: dict[str, Any]) -> None:
-    ipam = config.get("IPAMConfig") or {}
-    if network.predefined and (ipam.get("IPv4Address") or ipam.get("IPv6Address")):
-        raise InvalidArgument(
-            f"invalid config for network {network.name}: invalid endpoint settings:\n"
-            "user specified IP address is supported on user defined networks only"
-        )
-    if network.predefined and config.get("Aliases"):
-        raise InvalidArgument(
-            f"invalid config for network {network.name}: invalid endpoint settings:\n"
-            "network-scoped aliases are only supported for user-defined networks"
-        )
+    async def _restore_resolver(self, container_id: str, pid: int, dns: Sequence[str]) -> None:
+        networks = [self.get(each.network_id) for each in self._registry.endpoints_of(container_id) if each.interface]
+        if not any(network.has_resolver for network in networks):
+            return
+        servers = () if all(network.internal for network in networks) else resolv_conf.upstreams(dns)
+        try:
+            found = self.sandbox_of(pid)
+        except SampanError:
+            return
+        try:
+            await self._attachments.serve_names(container_id, found, servers)
+        except OSError as error:
+            _log.warning("container %s is left without its resolver: %s", container_id[:12], error)
+        finally:
+            found.close()
 
 
-__all__ = ["Endpoint", "Network", "NetworkSettings", "Networks", "SampanError", "Sandbox"]
+def docker_ports(publications: Iterable[Publication], exposed: Iterable[str] = ()) -> dict[str, Any]:
+    """`NetworkSettings.Ports`: `{"80/tcp": [{"HostIp", "HostPort"}], "443/tcp": None}`."""
+    found: dict[str, Any] = {}
+    for text in exposed:
+        number, protocol = ports.parse_port(text)
+        found[f"{number}/{protocol}"] = None
+    for each in publications:
+        key = f"{each.container_port}/{each.protocol}"
+        found[key] = [*(found.get(key) or []), {"HostIp": each.host_ip, "HostPort": str(each.host_port)}]
+    return found
+
+
+__all__ = ["Endpoint", "Network", "NetworkSettings", "Networks", "Sandbox", "docker_ports"]

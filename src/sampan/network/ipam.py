@@ -73,7 +73,7 @@ def _check_range(text: str, network: IPNetwork) -> None:
         inner = ip_network(text, strict=False)
     except ValueError:
         raise InvalidArgument(f"invalid network config:\ninvalid ip-range {text}: invalid CIDR block notation") from None
-    if inner.version != network.version or not inner.subnet_of(network):
+    if inner.version != network.version or not (overlap(inner, network) and inner.prefixlen >= network.prefixlen):
         raise InvalidArgument(f"invalid network config:\ninvalid ip-range {text}: it is not contained in {network}")
 
 

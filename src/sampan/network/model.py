@@ -119,6 +119,21 @@ def _switch(options: dict[str, str], name: str, default: bool) -> bool:
     return default if value == "" else value.lower() in ("1", "t", "true")
 
 
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """One port of the host that leads to a container. `container_ip` is empty where only the forwarder can translate:
+    from an IPv6 address of the host to a container without IPv6."""
+
+    protocol: str
+    host_ip: str
+    host_port: int
+    container_ip: str
+    container_port: int
+
+    @property
+    def version(self) -> int:
+        return 6 if ":" in self.host_ip else 4
+
+
 class Endpoint(msgspec.Struct, kw_only=True):
     """A container's place in a network. Addresses are text without a prefix; empty if there is none.
 
@@ -142,6 +157,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
     container_name: str = ""
     gateway_priority: int = 0
     config: dict[str, Any] = {}
+    publications: list[Publication] = []
 
     def to_docker(self) -> dict[str, Any]:
         """An entry of a container's `NetworkSettings.Networks`."""

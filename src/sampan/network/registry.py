@@ -23,6 +23,7 @@ class Registry:
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         self._leases: dict[str, dict[int, Leases]] = {}
+        self.version = 0  # grows with every change of an endpoint
         for body in self._rows.networks():
             self._know(msgspec.json.decode(body, type=Network))
         for body in self._rows.endpoints():
@@ -141,6 +142,7 @@ class Registry:
             endpoint.ipv6, endpoint.ipv6_prefix, endpoint.ipv6_gateway = address, subnet.network.prefixlen, gateway
 
     def save(self, endpoint: Endpoint) -> None:
+        self.version += 1
         body = msgspec.json.encode(endpoint)
         self._rows.save_endpoint(endpoint.endpoint_id, endpoint.network_id, endpoint.container_id, body)
 
@@ -149,6 +151,7 @@ class Registry:
         known = self._endpoints.get(endpoint.network_id, {})
         if known.get(endpoint.container_id) is not endpoint:
             return
+        self.version += 1
         del known[endpoint.container_id]
         self._rows.delete_endpoint(endpoint.endpoint_id)
         self._release_addresses(endpoint)

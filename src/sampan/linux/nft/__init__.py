@@ -1,1 +1,1 @@
-"""nftables through netlink or libnftables."""
+"""nftables over raw netlink: expressions and transactions, packed by hand. Stdlib only."""

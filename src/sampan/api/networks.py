@@ -1,0 +1,68 @@
+"""`/networks`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sampan.api.routing import Json, Request, Route, Status
+from sampan.engine import networks
+from sampan.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from sampan.engine.engine import Engine
+
+
+async def list_networks(engine: Engine, request: Request) -> list[dict[str, Any]]:
+    # Before API 1.28 the list told who is in each network
+    containers = request.api_version < (1, 28)
+    found = networks.listed(engine, request.filters())
+    return [networks.describe(engine, network, containers=containers) for network in found]
+
+
+async def inspect(engine: Engine, request: Request) -> dict[str, Any]:
+    return networks.describe(engine, engine.networks.get(request.path("id")), containers=True)
+
+
+async def create(engine: Engine, request: Request) -> Json:
+    body = await request.json()
+    if not isinstance(body, dict):
+        raise InvalidArgument("invalid JSON: expected an object")
+    network = await engine.networks.create(body)
+    return Json(201, {"Id": network.id, "Warning": ""})
+
+
+async def remove(engine: Engine, request: Request) -> None:
+    await engine.networks.remove(request.path("id"))
+
+
+async def connect(engine: Engine, request: Request) -> Status:
+    body = await request.json()
+    network = engine.networks.get(request.path("id"))
+    await engine.containers.connect_network(
+        str(body.get("Container") or ""), network.id, body.get("EndpointConfig") or {}
+    )
+    return Status(200)
+
+
+async def disconnect(engine: Engine, request: Request) -> Status:
+    body = await request.json()
+    network = engine.networks.get(request.path("id"))
+    await engine.containers.disconnect_network(
+        str(body.get("Container") or ""), network.id, force=bool(body.get("Force"))
+    )
+    return Status(200)
+
+
+async def prune(engine: Engine, request: Request) -> dict[str, Any]:
+    return {"NetworksDeleted": await networks.prune(engine, request.filters()) or None}
+
+
+ROUTES = [
+    Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("GET", "/networks/{id}", inspect),
+    Route("DELETE", "/networks/{id}", remove),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
+]
