@@ -42,11 +42,20 @@ def mount_overlay(
                 descriptors.append(descriptor)
                 options += f",{name}=/proc/self/fd/{descriptor}"
             if volatile:
+                _forget_volatile_mark(work)
                 options += ",volatile"
         _mount_tolerant(target, options, _mount.MS_RDONLY if readonly else 0)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _forget_volatile_mark(work: str) -> None:
+    """A volatile mount leaves a mark that forbids the next one; whoever asks for volatile has accepted what it means."""
+    try:
+        os.rmdir(f"{work}/work/incompat/volatile")
+    except OSError:
+        pass
 
 
 def _mount_tolerant(target: str, options: str, flags: int) -> None:

@@ -23,7 +23,7 @@ _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 __all__ = [
     "close_range", "execute_interpreter", "get_dumpable", "join_session_keyring", "open_interpreter", "personality",
     "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
-    "set_parent_death_signal",
+    "set_parent_death_signal", "set_subreaper",
 ]  # fmt: skip
 
 
@@ -54,6 +54,9 @@ def set_no_new_privileges() -> None:
 def set_child_subreaper() -> None:
     """Orphaned descendants become children of this process."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+set_subreaper = set_child_subreaper
 
 
 def set_parent_death_signal(number: int) -> None:
