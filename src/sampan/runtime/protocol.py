@@ -114,6 +114,8 @@ def parse(raw: Raw) -> Message:
             start = _LENGTH.size
         else:
             payload, start = raw.data, _HEAD.size
+        if start + length > len(payload):
+            raise ValueError("shorter than it says")
         body = json.loads(payload[start : start + length])
         if not isinstance(body, dict):
             raise ValueError("not an object")
