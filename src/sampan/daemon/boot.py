@@ -11,6 +11,7 @@ from sampan import __version__
 from sampan.daemon import flags
 from sampan.engine import config as engine_config
 from sampan.errors import SampanError
+from sampan.runtime.zygote_link import ZygoteLink
 
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "fatal": "CRITICAL"}
 
@@ -27,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.geteuid() != 0:
             raise SampanError("sampand needs to be started with root privileges", hint="try: sudo sampand")
         _log_to_stderr(config)
-        from sampan.daemon import serve  # late: --help, --validate and usage errors need none of it
+        zygote = ZygoteLink.start()
+        from sampan.daemon import serve  # late: the zygote gets ready while this process imports the engine
 
-        serve.run(config)
+        serve.run(config, zygote)
     except SampanError as error:
         print(f"sampand: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(1)

@@ -15,11 +15,12 @@ from sampan.daemon.routes import ROUTES
 from sampan.engine.config import EngineConfig
 from sampan.engine.engine import Engine
 from sampan.errors import InvalidArgument
+from sampan.runtime.zygote_link import ZygoteLink
 
 _log = logging.getLogger("sampan.daemon")
 
 
-def run(config: EngineConfig) -> None:
+def run(config: EngineConfig, zygote: ZygoteLink) -> None:
     """Serve until SIGTERM or SIGINT. Containers, their logs and their attached clients go on without us.
 
     Raises:
@@ -31,15 +32,15 @@ def run(config: EngineConfig) -> None:
         except OSError as error:
             raise InvalidArgument(f"cannot make {path}: {error.strerror}") from None
     with pidfile.held(f"{config.exec_root}/lock", config.pidfile_path):
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, zygote))
 
 
-async def _serve(config: EngineConfig) -> None:
+async def _serve(config: EngineConfig, zygote: ZygoteLink) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engine = await Engine.open(config)
+    engine = await Engine.open(config, zygote)
     server = Server(engine, Router(ROUTES))
     try:
         context = tls.server_context(config)

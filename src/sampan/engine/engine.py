@@ -1,0 +1,90 @@
+"""The engine: all services of one instance, put together in one place, and their start and end.
+
+What each service needs is passed to it here; none reaches for another's insides. The API's handlers get this object.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from sampan.content.blobs import BlobStore
+from sampan.content.layers import LayerStore
+from sampan.engine.build import BuildService
+from sampan.engine.config import EngineConfig
+from sampan.engine.containers import Containers
+from sampan.engine.events import EventBus
+from sampan.engine.execs import Execs
+from sampan.engine.images import ImageService
+from sampan.engine.networks import network_settings
+from sampan.engine.tasks import Tasks
+from sampan.images.store import ImageStore
+from sampan.network.controller import Networks
+from sampan.registry.client import Registry
+from sampan.registry.hosts import RegistrySettings
+from sampan.runtime.zygote_link import ZygoteLink
+from sampan.store.database import Database
+from sampan.store.identity import Identity
+from sampan.volumes.store import Volumes
+
+_log = logging.getLogger("sampan.engine")
+
+
+class Engine:
+    """One engine on one data root and one exec root."""
+
+    def __init__(self, config: EngineConfig, zygote: ZygoteLink) -> None:
+        self.config = config
+        self.warnings: list[str] = []
+        self.database = Database(f"{config.data_root}/sampan.db")
+        self.id = Identity(self.database).id
+        self.events = EventBus()
+        self.tasks = Tasks(config.exec_root, zygote)
+        self.blobs = BlobStore(f"{config.data_root}/content")
+        self.layers = LayerStore(f"{config.data_root}/layers", self.blobs)
+        self.images = ImageStore(self.database, self.blobs, self.layers, self.events.publish)
+        self.registry = Registry(_registry_settings(config))
+        self.image_service = ImageService(self.images, self.registry)
+        self.networks = Networks(self.database, network_settings(config), self._network_event)
+        self.volumes = Volumes(self.database, f"{config.data_root}/volumes", self._volume_users, self._volume_event)
+        self.execs = Execs(self.tasks, self.events)
+        self.containers = Containers(self)
+        self.builder = BuildService(self)
+
+    @classmethod
+    async def open(cls, config: EngineConfig, zygote: ZygoteLink) -> Engine:
+        """Open the state, take over the containers that run, and collect what earlier engines left half done."""
+        engine = cls(config, zygote)
+        await engine.networks.start()
+        await engine.volumes.start()
+        await engine.containers.restore()
+        return engine
+
+    async def close(self) -> None:
+        """Let go of everything. Containers, their networks and their logs go on."""
+        await self.containers.close()
+        await self.builder.close()
+        await self.image_service.close()
+        await self.volumes.close()
+        await self.networks.close()
+        await self.tasks.close()
+        self.database.close()
+
+    def _network_event(self, action: str, network_id: str, attributes: Mapping[str, str]) -> None:
+        self.events.publish("network", action, network_id, attributes)
+
+    def _volume_event(self, action: str, name: str, attributes: Mapping[str, str]) -> None:
+        self.events.publish("volume", action, name, attributes)
+
+    def _volume_users(self, name: str) -> list[str]:
+        return self.containers.users_of_volume(name)
+
+
+def _registry_settings(config: EngineConfig) -> RegistrySettings:
+    return RegistrySettings(
+        mirrors={"docker.io": config.registry_mirrors} if config.registry_mirrors else {},
+        insecure=tuple(config.insecure_registries),
+        max_concurrent_downloads=config.max_concurrent_downloads,
+        max_concurrent_uploads=config.max_concurrent_uploads,
+        max_attempts=config.max_download_attempts,
+    )
