@@ -109,6 +109,6 @@ def start_failure_code(message: str) -> int:
     """126 or 127 if the container's command is to blame for a failed start, else 125. Engines say so in words only."""
     if "is a directory" in message or "permission denied" in message:
         return 126
-    if "executable file not found" in message or "no such file or directory" in message or "system cannot find the file" in message:
+    if "executable file not found" in message or "no such file or directory" in message:
         return 127
     return 125

@@ -78,7 +78,9 @@ def _from_directory(where: str, dockerfile: str) -> BuildContext:
     if not os.path.exists(root):
         raise InvalidArgument(f'unable to prepare context: path "{where}" not found')
     if not os.path.isdir(root):
-        raise InvalidArgument(f"unable to prepare context: context must be a directory: {root}", hint="name the Dockerfile with -f")
+        raise InvalidArgument(
+            f"unable to prepare context: context must be a directory: {root}", hint="name the Dockerfile with -f"
+        )
     extra: bytes | None = None
     if dockerfile == "-":
         extra = sys.stdin.buffer.read()

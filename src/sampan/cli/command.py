@@ -17,9 +17,10 @@ FORMAT_HELP = """Print through a template: 'json', 'table', 'table TEMPLATE' or 
 
 
 class Command:
-    """`arguments` is the usage's tail, `(least, most)` the number of arguments, `details` further lines for --help."""
+    """`arguments` is the usage's tail, `(least, most)` the number of arguments, `details` further lines for
+    --help. `completes` names what its arguments are, for the shell's completion. `raw`: every word is an argument."""
 
-    __slots__ = ("arguments", "completes", "details", "flags_text", "interspersed", "least", "most", "run", "synonyms")
+    __slots__ = ("arguments", "completes", "details", "flags_text", "interspersed", "least", "most", "raw", "run", "synonyms")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Command:
         interspersed: bool = True,
         synonyms: dict[str, str] | None = None,
         completes: str = "",
+        raw: bool = False,
     ) -> None:
         self.run = run
         self.arguments = arguments
@@ -43,6 +45,7 @@ class Command:
         self.interspersed = interspersed
         self.synonyms = synonyms
         self.completes = completes
+        self.raw = raw
 
     def flags(self) -> list[flags.Flag]:
         return flags.declare(self.flags_text)

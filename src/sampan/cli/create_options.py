@@ -134,7 +134,7 @@ def container_body(options: Options, image: str, command: list[str]) -> dict[str
         "WorkingDir": options.text("workdir"),
         "Entrypoint": [options.text("entrypoint")] if options.changed("entrypoint") else None,
         "Labels": environment.read_labels(options.many("label-file"), options.many("label")),
-        "ExposedPorts": dict.fromkeys(exposed, {}),
+        "ExposedPorts": {port: {} for port in exposed},
     }
     if options.changed("stop-signal"):
         body["StopSignal"] = options.text("stop-signal")

@@ -107,6 +107,8 @@ def _run_command(context: Context, command: Command, words: list[str]) -> int:
     from sampan.cli import flags
 
     try:
+        if command.raw:
+            words = ["--", *words]
         options, arguments, help_wanted = flags.parse(
             command.flags(), words, interspersed=command.interspersed, synonyms=command.synonyms
         )

@@ -17,8 +17,7 @@ def report(title: str, names: list[str] | None) -> None:
 
 def report_images(entries: list[dict[str, str]] | None) -> None:
     """Removed images: names taken away, and layers deleted."""
-    lines = [f"untagged: {entry['Untagged']}" if entry.get("Untagged") else f"deleted: {entry['Deleted']}" for entry in entries or []]
-    report("Deleted Images:", lines)
+    report("Deleted Images:", [f"{kind.lower()}: {name}" for entry in entries or [] for kind, name in entry.items()])
 
 
 def reclaimed(answer: dict[str, Any], label: str = "Total reclaimed space") -> None:

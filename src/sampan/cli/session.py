@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 _READ_SIZE = 32768
 _SHUT_WR = 1
 # Not for the container: ours to handle, or about our own processes.
-_OWN_SIGNALS = frozenset(
-    (signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
-     signal.SIGCONT)
-)
-_FATAL = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS))
+_OWN = "SIGCHLD SIGPIPE SIGURG SIGWINCH SIGKILL SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGCONT"
+_FATAL = "SIGSEGV SIGBUS SIGFPE SIGILL SIGTRAP SIGABRT SIGSYS"
+_NOT_PROXIED = frozenset(signal.Signals[name] for name in f"{_OWN} {_FATAL}".split())
+_FIRST_REALTIME = 32
 
 
 class Signals:
@@ -41,9 +40,8 @@ class Signals:
     def __init__(
         self, *, proxy: bool, on_signal: Callable[[int], None], on_resize: Callable[[], None] | None = None
     ) -> None:
-        self._proxied = (
-            {number for number in signal.valid_signals() if number not in _OWN_SIGNALS | _FATAL and number < 32} if proxy else set()
-        )
+        wanted = {int(number) for number in signal.valid_signals() if number < _FIRST_REALTIME} - _NOT_PROXIED
+        self._proxied: set[int] = wanted if proxy else set()
         self._on_signal = on_signal
         self._on_resize = on_resize
         self._previous: dict[int, object] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan.client.engine import Engine, quote_path
+from sampan.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class Containers:
 
     def stat_path(self, name: str, path: str) -> str:
         """The base64 JSON of the path's status. Raises NotFound."""
-        response = self._engine.open("HEAD", self._path(name, "archive"), {"path": path})
+        try:
+            response = self._engine.open("HEAD", self._path(name, "archive"), {"path": path})
+        except NotFound:  # an answer to HEAD has no room for a message
+            raise NotFound(f"Could not find the file {path} in container {name}") from None
         self._engine.finish(response)
         return response.headers.get("x-docker-container-path-stat", "")
 
@@ -141,5 +145,5 @@ class Containers:
     def _path(self, name: str, action: str) -> str:
         return f"/containers/{quote_path(name)}/{action}"
 
-    def _post(self, name: str, action: str, **query: Any) -> None:
-        self._engine.call("POST", self._path(name, action), query)
+    def _post(self, target: str, action: str, **query: Any) -> None:
+        self._engine.call("POST", self._path(target, action), query)

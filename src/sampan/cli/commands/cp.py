@@ -111,9 +111,8 @@ def _copy_to(containers: Containers, source: str, name: str, target: str, option
             destination = _resolved(destination, status["linkTarget"])
             status = _status(containers, name, destination)
         exists, is_directory = True, bool(status["mode"] & _MODE_DIRECTORY)
-    except NotFound as error:
-        if "No such container" in error.message:
-            raise
+    except NotFound:
+        pass  # the container may be what is missing: putting the archive will tell
     if source == "-":
         if not is_directory:
             raise InvalidArgument(f'destination "{name}:{target}" must be a directory')

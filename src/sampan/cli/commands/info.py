@@ -98,9 +98,8 @@ def _server_lines(info: dict[str, Any]) -> list[str]:
 
 
 def _plugin_lines(plugins: dict[str, Any]) -> list[str]:
-    lines = [" Plugins:"]
-    lines.extend(f"  {kind}: {' '.join(plugins[kind])}" for kind in ("Volume", "Network", "Authorization", "Log") if plugins.get(kind))
-    return lines
+    kinds = [kind for kind in ("Volume", "Network", "Authorization", "Log") if plugins.get(kind)]
+    return [" Plugins:", *(f"  {kind}: {' '.join(plugins[kind])}" for kind in kinds)]
 
 
 def _security_lines(options: list[str]) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sampan.cli.command import Command
+from sampan.cli.commands.pull import canonical_name
 from sampan.cli.context import Context
 from sampan.cli.flags import Options
-from sampan.cli.commands.pull import canonical_name
 from sampan.cli.references import registry_of, split_tag
 from sampan.errors import InvalidArgument
 

@@ -92,7 +92,7 @@ def _server_text(server: dict[str, Any]) -> str:
             if details.get(key):
                 lines.append(f"  {label:<17} {details[key]}")
         if "GitCommit" in details:
-            lines.append(f"  Git commit:       {details['GitCommit']}".rstrip(" ") if not details["GitCommit"] else f"  Git commit:       {details['GitCommit']}")
+            lines.append(f"  Git commit:       {details['GitCommit']}")
         if details.get("BuildTime"):
             lines.append(f"  Built:            {_build_time(details['BuildTime'])}")
         if details.get("Os"):

@@ -46,7 +46,9 @@ def parse_mount(text: str) -> dict[str, Any]:
         key, mark, value = field.partition("=")
         key = _KEYS.get(key.lower(), key.lower())
         if not mark and key not in ("readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
-            raise InvalidArgument(f'invalid argument "{text}" for "--mount" flag: invalid field \'{field}\' must be a key=value pair')
+            raise InvalidArgument(
+                f'invalid argument "{text}" for "--mount" flag: invalid field \'{field}\' must be a key=value pair'
+            )
         if key == "type":
             mount["Type"] = value.lower()
         elif key == "source":

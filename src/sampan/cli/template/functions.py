@@ -102,7 +102,8 @@ def _truncate(text: str, length: int) -> str:
 def _equal(first: Any, *others: Any) -> bool:
     if not others:
         raise TypeError
-    return any([values.equal(first, other) for other in others])
+    # Like Go, look at every one: a value that does not compare is an error wherever it stands.
+    return sum(values.equal(first, other) for other in others) > 0
 
 
 def _html(*arguments: Any) -> str:

@@ -94,9 +94,7 @@ def tokens(action: str) -> list[Token]:
             found.append(("variable", action[position:end]))
             position = end
         elif character.isdigit() or character in "+-.":
-            end = position + 1
-            while end < len(action) and (action[end].isalnum() or action[end] in "._" or (action[end] in "+-" and action[end - 1] in "eE")):
-                end += 1
+            end = _number_end(action, position + 1)
             found.append(("number", action[position:end]))
             position = end
         elif character.isalpha() or character == "_":
@@ -110,6 +108,15 @@ def tokens(action: str) -> list[Token]:
 
 def _word_end(text: str, position: int) -> int:
     while position < len(text) and (text[position].isalnum() or text[position] == "_"):
+        position += 1
+    return position
+
+
+def _number_end(text: str, position: int) -> int:
+    while position < len(text):
+        is_sign = text[position] in "+-" and text[position - 1] in "eE"
+        if not (text[position].isalnum() or text[position] in "._" or is_sign):
+            break
         position += 1
     return position
 
