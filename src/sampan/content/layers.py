@@ -88,6 +88,11 @@ class StagedLayer:
         home, self._home = self._home, ""
         return self._store._install(home, info)
 
+    @property
+    def open(self) -> bool:
+        """Neither installed nor discarded yet."""
+        return bool(self._home)
+
     def discard(self) -> None:
         if self._home:
             self._store._discard(self._home)

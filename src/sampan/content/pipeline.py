@@ -18,7 +18,7 @@ _DEPTH = 8
 class Tap(Protocol):
     """Sees all bytes that pass, in a thread of its own: a hash, a compressor."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes, /) -> object: ...
 
 
 class Cancelled(Exception):

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from sampan.content.pipeline import Produced
 from sampan.errors import Internal, Unavailable
@@ -33,6 +33,7 @@ from sampan.images.apt_sources import (
 from sampan.images.busybox import BUSYBOX_CHANGES, busybox_tar, find_busybox
 from sampan.images.commit import import_image
 from sampan.images.image import Image
+from sampan.images.progress import Progress
 from sampan.images.store import ImageStore
 from sampan.tar.reader import Readable
 from sampan.types.reference import Reference
@@ -55,10 +56,10 @@ Apt::AutoRemove::SuggestsImportant "false";
 _NO_SERVICES = "#!/bin/sh\nexit 101\n"  # invoke-rc.d: packages must not start their services while they are installed
 
 
-async def bootstrap(store: ImageStore, name: str) -> AsyncIterator[dict[str, Any]]:
+async def bootstrap(store: ImageStore, name: str, progress: Progress) -> Image:
     """Make the image `busybox`, `debian:<suite>` or `ubuntu:<suite>` and name it so.
 
-    Gives progress as `{"status": …}`; the last one is the id, as import does.
+    The last message is the image's id, as import does.
 
     Raises:
         NotFound: no such distribution or suite. Unavailable: a host package is missing (the hint names it).
@@ -68,15 +69,17 @@ async def bootstrap(store: ImageStore, name: str) -> AsyncIterator[dict[str, Any
     base = reference.path.rpartition("/")[2]
     release = reference.tag or "latest"
     if base == "busybox":
-        yield {"status": f"Making {reference.familiar()} of the machine's busybox"}
+        progress.status(f"Making {reference.familiar()} of the machine's busybox")
         image = await _busybox(store, reference)
     else:
         distribution, suite = find(base, release)
         job = _Bootstrap(store, distribution, suite, reference)
         async for line in job.run():
-            yield {"status": line}
+            progress.status(line)
         image = cast(Image, job.image)
-    yield {"status": image.id}
+    store.event("import", image, reference.familiar())
+    progress.status(image.id)
+    return image
 
 
 async def _busybox(store: ImageStore, reference: Reference) -> Image:
@@ -232,7 +235,7 @@ class _Bootstrap:
 def _clean_hooks() -> list[str]:
     """Take out of the tree what differs from run to run or is this machine's."""
     return [
-        'rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/apt/sources.list',
+        'rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/apt/sources.list "$1"/etc/apt/apt.conf.d/99mmdebstrap',
         'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/* "$1"/var/cache/ldconfig/aux-cache',
         'rm -f "$1"/etc/machine-id "$1"/var/lib/dbus/machine-id "$1"/var/lib/systemd/random-seed',
         'mkdir -p "$1"/var/lib/apt/lists/partial "$1"/var/cache/apt/archives/partial "$1"/var/log/apt',

@@ -241,13 +241,37 @@ class ImageStore:
 
     def forget(self, image: Image) -> Strings:
         """Remove the record and its names, and the layers that nobody needs any more; gives those, topmost first."""
+        documents = {image.id, image.manifest_digest, *(reference.digest for reference in image.references)}
         for name in tuple(image.names):
             del self._names[name]
         del self._images[image.id]
         self._rows.remove(image.id)
         for child in self.children(image.id):
             child.parent = ""
+        needed = self._documents()
+        for digest in documents:
+            if digest and digest not in needed:
+                self.blobs.delete(digest)
         return self.collect(image.chain_ids)
+
+    def _documents(self) -> set[str]:
+        """Digests of the configs, manifests and indexes of all images."""
+        found: set[str] = set()
+        for image in self._images.values():
+            found.update(str(reference.digest) for reference in image.references if reference.digest)
+            found.update(digest for digest in (image.id, image.manifest_digest) if digest)
+        return found
+
+    def clean(self) -> None:
+        """At start-up, before anything else uses the stores: finish what a dead engine left, drop what nothing needs."""
+        self.blobs.clean()
+        self.layers.clean()
+        self.collect()
+        needed = self._documents()
+        needed.update(blob for chain_id in self.layers.list() if (blob := self.layers.info(chain_id).blob))
+        for digest in self.blobs.list():
+            if digest not in needed:
+                self.blobs.delete(digest)
 
     def collect(self, chain_ids: Iterable[str] | None = None) -> Strings:
         """Delete those of `chain_ids` (default: of all layers) that no image, container or cache entry needs."""
