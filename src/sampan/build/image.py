@@ -70,6 +70,11 @@ class StageImage:
         """Whether there is nothing to make an image of: `FROM scratch` and no more."""
         return self.base is None and not self._steps
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether this is the base image itself."""
+        return not self._steps
+
     def document(self) -> bytes:
         """The image configuration (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
         base: dict[str, Any] = dict(self.base.document) if self.base is not None else {}

@@ -16,7 +16,7 @@ from sampan.build.mounts import parse_mount
 from sampan.build.nodes import Base, Layer, Node
 from sampan.build.options import BuildOptions
 from sampan.build.state import StageState
-from sampan.errors import InvalidArgument
+from sampan.errors import InvalidArgument, SampanError
 from sampan.spec.dockerfile.instructions import Copy, Instruction, Onbuild, Pairs, Run, parse_instruction
 from sampan.spec.dockerfile.parser import Line, parse_line
 from sampan.spec.dockerfile.stages import Dockerfile, Stage
@@ -201,7 +201,10 @@ class _Planner:
                 return self.planned[found.number].node
             if name == "scratch":
                 return Base()
-            return Base((await self.image(name, self.options.platform)).layers)
+            try:
+                return Base((await self.image(name, self.options.platform)).layers)
+            except SampanError as error:
+                raise InvalidArgument(f"invalid from flag value {name}: {error.message}") from None
 
         return find
 

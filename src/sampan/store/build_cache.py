@@ -113,6 +113,11 @@ class BuildCache:
         rows = self._database.all("SELECT key FROM build_results ORDER BY used_ns")
         return [entry for row in rows if (entry := self.get(row["key"])) is not None]
 
+    def layers(self) -> set[str]:
+        """The chain ids of all layers that a result names."""
+        rows = self._database.all("SELECT layers FROM build_results")
+        return {layer[0] for row in rows for layer in _decode(row["layers"])}
+
     def delete(self, key: str) -> None:
         """Forget a result and the aliases that lead to it."""
         with self._database.transaction():
