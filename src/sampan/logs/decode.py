@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sampan.logs.files import paths
 from sampan.logs.local import HEADER, MAX_PAYLOAD_BYTES, OVERHEAD_BYTES, previous_record
@@ -129,24 +129,50 @@ class JsonDecoder:
     def feed(self, data: bytes) -> Iterator[Lines]:
         entries = (self._rest + data).split(b"\n")
         self._rest = entries.pop()
-        for entry in entries:
+        key: tuple[str, str, dict[str, str] | None] | None = None
+        lines: list[bytes] = []
+        for entry in _parse_entries(entries):
             try:
-                fields = json.loads(entry)
-                yield Lines(
-                    _STREAMS[fields["stream"]],
-                    parse_rfc3339_ns(fields["time"]),
-                    [fields["log"].encode()],
-                    fields.get("attrs"),
-                )
-            except (ValueError, KeyError, TypeError, AttributeError):
+                text, found = entry["log"].encode(), (entry["stream"], entry["time"], entry.get("attrs"))
+            except (KeyError, TypeError, AttributeError):
                 continue
+            if found != key and key is not None:  # the writer stamps all lines of one read alike
+                yield from self._batch(key, lines)
+                lines = []
+            key = found
+            lines.append(text)
+        if key is not None:
+            yield from self._batch(key, lines)
+
+    def _batch(self, key: tuple[str, str, dict[str, str] | None], lines: list[bytes]) -> Iterator[Lines]:
+        stream, text, attributes = key
+        try:
+            yield Lines(_STREAMS[stream], parse_rfc3339_ns(text), lines, attributes)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return
 
     def chunks(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
         for lines in self.feed(data):
-            yield lines.stream, lines.time_ns, lines.lines[0]
+            yield lines.stream, lines.time_ns, b"".join(lines.lines)
 
     def finish(self) -> Iterator[Lines]:
         return iter(())
+
+
+def _parse_entries(entries: list[bytes]) -> list[Any]:
+    """The JSON value of each entry; one parse for all of them, unless one is broken."""
+    try:
+        found: list[Any] = json.loads(b"[" + b",".join(filter(None, entries)) + b"]")
+        return found
+    except ValueError:
+        pass
+    found = []
+    for entry in entries:
+        try:
+            found.append(json.loads(entry))
+        except ValueError:
+            continue
+    return found
 
 
 def parse_rfc3339_ns(text: str) -> int:
