@@ -72,6 +72,7 @@ class Session:
         self._keys: dict[Node, asyncio.Task[str]] = {}
         self._results: dict[Node, asyncio.Task[Result]] = {}
         self._progress: dict[Node, NodeProgress] = {}
+        self._waiting: dict[Node, asyncio.Event] = {}
         self._leases = ExitStack()
         self.hits: set[str] = set()
 
@@ -117,22 +118,50 @@ class Session:
     async def _make_key(self, node: Node) -> str:
         if isinstance(node, Base):
             return keys.base_key(node)
+        if isinstance(node, Copy) and node.source is not None:
+            return await self._key_of_copy(node, node.source)
         parent = await self.key(node.parent)
         if isinstance(node, Directory):
             return keys.directory_key(node, parent)
         if isinstance(node, Run):
             return keys.run_key(node, parent, [await self._mount_key(node, index) for index in range(len(node.mounts))])
-        if node.source is None:
-            return keys.copy_key(node, parent, await self._inputs.copied(node, None))
-        alias = keys.copy_alias(node, parent, await self.key(node.source))
+        return keys.copy_key(node, parent, await self._inputs.copied(node, None))
+
+    async def _key_of_copy(self, node: Copy, source: Node) -> str:
+        parent = await self._key_below(node, source)
+        alias = keys.copy_alias(node, parent, await self.key(source))
         canonical = self._solver.cache.canonical(alias) if self._use_cache else None
         if canonical is not None and self.known(canonical) is not None:
             return canonical
+        for waiting, missed in self._waiting.items():
+            if _is_below(node, waiting):
+                missed.set()
         # A miss is likely, so the work below begins now and not after the other stage.
-        source, _ = await asyncio.gather(self.solve(node.source), self.solve(node.parent))
-        canonical = keys.copy_key(node, parent, await self._inputs.copied(node, source.layers))
+        result, _ = await asyncio.gather(self.solve(source), self.solve(node.parent))
+        canonical = keys.copy_key(node, parent, await self._inputs.copied(node, result.layers))
         self._solver.cache.put_alias(alias, canonical)
         return canonical
+
+    async def _key_below(self, node: Copy, source: Node) -> str:
+        """The key of what a COPY lies on. Where that must wait for another stage, `source` is begun meanwhile: what lies on
+        new files will be new itself."""
+        parent = asyncio.create_task(self.key(node.parent))
+        missed = self._waiting[node] = asyncio.Event()
+        waiter = asyncio.create_task(missed.wait())
+        try:
+            await asyncio.wait([parent, waiter], return_when=asyncio.FIRST_COMPLETED)
+            if missed.is_set():
+                self._begin(source)
+            return await parent
+        finally:
+            del self._waiting[node]
+            waiter.cancel()
+            parent.cancel()
+
+    def _begin(self, node: Node) -> None:
+        """Start on a node; who needs it will hear of its failure."""
+        if node not in self._results:
+            self._results[node] = asyncio.create_task(self._solve(node))
 
     async def _mount_key(self, node: Run, index: int) -> str:
         mount = node.mounts[index]
@@ -147,8 +176,7 @@ class Session:
 
     async def solve(self, node: Node) -> Result:
         """The node's result. Raises what the step failed with."""
-        if node not in self._results:
-            self._results[node] = asyncio.create_task(self._solve(node))
+        self._begin(node)
         return await asyncio.shield(self._results[node])
 
     async def _solve(self, node: Node) -> Result:
@@ -244,6 +272,15 @@ class Session:
             )
         )
         return result
+
+
+def _is_below(node: Node, other: Node) -> bool:
+    """Whether `other` lies, with steps in between, on `node`."""
+    while not isinstance(other, Base):
+        other = other.parent
+        if other is node:
+            return True
+    return False
 
 
 def describe(node: Node) -> str:
