@@ -6,11 +6,11 @@ What each service needs is passed to it here; none reaches for another's insides
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sampan.content.blobs import BlobStore
 from sampan.content.layers import LayerStore
-from sampan.engine.build import BuildService
+from sampan.engine.build import Builder
 from sampan.engine.config import EngineConfig
 from sampan.engine.containers import Containers
 from sampan.engine.events import EventBus
@@ -46,10 +46,13 @@ class Engine:
         self.registry = Registry(_registry_settings(config))
         self.image_service = ImageService(self.images, self.registry)
         self.networks = Networks(self.database, network_settings(config), self._network_event)
-        self.volumes = Volumes(self.database, f"{config.data_root}/volumes", self._volume_users, self._volume_event)
+        self.volumes = Volumes(self.database, f"{config.data_root}/volumes", on_event=self._volume_event)
         self.execs = Execs(self.tasks, self.events)
         self.containers = Containers(self)
-        self.builder = BuildService(self)
+        self.builder = Builder(config, self.database, self.image_service, self.tasks, self.networks)
+        self.volumes.users = self.containers.using_volume
+        self.image_service.in_use = self._containers_of_image
+        self.images.add_layer_user(self._container_layers)
 
     @classmethod
     async def open(cls, config: EngineConfig, zygote: ZygoteLink) -> Engine:
@@ -57,7 +60,9 @@ class Engine:
         engine = cls(config, zygote)
         await engine.networks.start()
         await engine.volumes.start()
-        await engine.containers.restore()
+        engine.builder.clean()
+        engine.images.clean()
+        await engine.containers.recover()
         return engine
 
     async def close(self) -> None:
@@ -76,8 +81,14 @@ class Engine:
     def _volume_event(self, action: str, name: str, attributes: Mapping[str, str]) -> None:
         self.events.publish("volume", action, name, attributes)
 
-    def _volume_users(self, name: str) -> list[str]:
-        return self.containers.users_of_volume(name)
+    def _containers_of_image(self, image_id: str) -> Iterator[tuple[str, bool]]:
+        for container in self.containers.using_image(image_id):
+            yield container.id, container.running
+
+    def _container_layers(self) -> Iterator[str]:
+        """The layers below containers: they must outlive an image that was removed by force."""
+        lower_dirs = {path for container in self.containers.all() for path in container.record.lower_dirs}
+        return (chain_id for chain_id in self.layers.list() if self.layers.path(chain_id) in lower_dirs)
 
 
 def _registry_settings(config: EngineConfig) -> RegistrySettings:

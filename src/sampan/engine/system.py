@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sampan import __version__
-from sampan.engine import host
+from sampan.engine import host, volumes
 from sampan.linux import cgroup
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def info(engine: Engine) -> dict[str, Any]:
         "ContainersRunning": counts["running"],
         "ContainersPaused": counts["paused"],
         "ContainersStopped": counts["stopped"],
-        "Images": engine.images.count(),
+        "Images": len(engine.images.list(all_images=True)),
         "Driver": "overlay2",
         "DriverStatus": [
             ["Backing Filesystem", host.filesystem_type(config.data_root)],
@@ -158,12 +158,12 @@ async def disk_usage(engine: Engine, kinds: set[str]) -> dict[str, Any]:
     """
     usage: dict[str, Any] = {}
     if "image" in kinds:
-        usage["LayersSize"] = engine.images.layers_size_bytes()
+        usage["LayersSize"] = sum(engine.layers.info(chain_id).size_bytes for chain_id in engine.layers.list())
         usage["Images"] = engine.image_service.disk_usage()
     if "container" in kinds:
         usage["Containers"] = await engine.containers.list({"all": True, "size": True})
     if "volume" in kinds:
-        usage["Volumes"] = await engine.volume_service.disk_usage()
+        usage["Volumes"] = await volumes.disk_usage(engine)
     if "build-cache" in kinds:
         usage["BuildCache"] = engine.builder.disk_usage()
     return usage
