@@ -1,7 +1,7 @@
 """Descriptors of the directories below one root, by path, so that an entry costs one path component and no walk.
 
 A component is opened with O_NOFOLLOW below its parent's descriptor. Only if that meets a symbolic link, the whole path is
-resolved by openat2(RESOLVE_IN_ROOT): links that an image carries lead to where they would lead inside the container, and
+resolved by open_in_root (openat2): links that an image carries lead to where they would lead inside the container, and
 never out of the root.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sampan.linux.openat2 import RESOLVE_IN_ROOT, openat2
+from sampan.linux.syscalls import open_in_root
 from sampan.tar.entry import TarError, printable
 
 _FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,7 +64,7 @@ class Directories:
     def _resolve(self, path: bytes) -> int | None:
         """`path` with its symbolic links followed inside the root."""
         try:
-            return openat2(self.root_fd, path, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_IN_ROOT)
+            return open_in_root(self.root_fd, path, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
             return None
 

@@ -1,45 +1,22 @@
-"""Unpack a layer of an image into an empty directory, as overlayfs wants to find it.
+"""Unpack archives: a layer into an overlayfs lower directory, or any tree into a directory.
 
-The tree is ours alone while this runs, so the only links that can mislead us are those that the archive itself made; see
-`directories` for how those are kept inside. Deletions become overlayfs' own marks: `.wh.name` a character device 0:0,
-`.wh..wh..opq` the xattr `trusted.overlay.opaque` (image-spec, layer.md; kernel, overlayfs.rst).
+In a layer, deletions become overlayfs' own marks: `.wh.name` a character device 0:0, `.wh..wh..opq` the xattr
+`trusted.overlay.opaque` (image-spec, layer.md; kernel, overlayfs.rst).
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import NamedTuple
 
-from sampan.errors import Internal, SampanError
-from sampan.tar.directories import Directories
-from sampan.tar.entry import (
-    BLOCK,
-    CHARACTER,
-    DIRECTORY,
-    FIFO,
-    HARDLINK,
-    REGULAR,
-    SYMLINK,
-    Entry,
-    Limits,
-    TarError,
-    clean_name,
-    printable,
-)
-from sampan.tar.metadata import apply_to_directory, apply_to_node, bounded_time, set_xattrs
+from sampan.tar.entry import DIRECTORY, Entry, Limits, TarError, clean_name, printable
+from sampan.tar.extractor import Extractor, as_sampan_error
 from sampan.tar.reader import Readable, TarReader
-from sampan.tar.remove import remove_tree
 
 WHITEOUT_PREFIX = b".wh."
 OPAQUE_MARK = b".wh..wh..opq"
 OPAQUE_XATTR = b"trusted.overlay.opaque"
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# faults of the machine; every other errno while unpacking is the archive's own doing
-_MACHINE = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS)
-)
 
 
 class ExtractStats(NamedTuple):
@@ -56,118 +33,61 @@ def extract_layer(stream: Readable, dest_dirfd: int, *, limits: Limits | None = 
         TarError: malformed or hostile; what was unpacked so far is left for the caller to remove.
         Internal: disk full, I/O error.
     """
-    layer = _Layer(dest_dirfd)
+    return _run(_Layer(dest_dirfd), stream, limits)
+
+
+def extract_tree(
+    stream: Readable,
+    dirfd: int,
+    *,
+    prefix: bytes = b"",
+    no_overwrite_dir_nondir: bool = False,
+    chown: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+) -> ExtractStats:
+    """Unpack the plain tar `stream` below `dirfd`/`prefix`, over what is there; `.wh.` names mean nothing here.
+
+    Symbolic links on the way are followed with `dirfd` as root. A file in the way of a file is replaced, a directory in the
+    way of a file removed with all below it, unless `no_overwrite_dir_nondir` forbids a directory and anything else to take
+    each other's place. `chown` (uid, gid) overrules the archive's owners.
+
+    Raises:
+        TarError: malformed, hostile, or forbidden to overwrite. Internal: disk full, I/O error.
+    """
+    return _run(_Tree(dirfd, prefix, no_overwrite_dir_nondir, chown), stream, limits)
+
+
+def _run(extractor: Extractor, stream: Readable, limits: Limits | None) -> ExtractStats:
     reader = TarReader(stream, limits)
     name = b""
     try:
         for entry in reader:
             name = entry.name
-            layer.add(entry, reader)
-        layer.finish()
+            extractor.add(entry, reader)
+        extractor.finish()
     except OSError as error:
         raise as_sampan_error(error, name) from error
     finally:
-        layer.directories.close()
+        extractor.close()
     return ExtractStats(reader.size_bytes, reader.entries)
 
 
-def as_sampan_error(error: OSError, name: bytes) -> SampanError:
-    """`error` while unpacking `name`: the machine's fault is `Internal`, the archive's is `TarError`."""
-    text = f"failed to extract {printable(name)}: {(error.strerror or str(error)).lower()}"
-    return Internal(text) if error.errno in _MACHINE else TarError(text)
-
-
-class _Layer:
+class _Layer(Extractor):
     def __init__(self, root_fd: int) -> None:
-        self.directories = Directories(root_fd)
-        self._pending: dict[
-            bytes, Entry
-        ] = {}  # directories whose metadata is set at the end, when nothing touches them
-        root = os.fstat(root_fd)
-        self._plain_owner = root.st_gid == 0 and not root.st_mode & stat.S_ISGID and os.geteuid() == 0
+        super().__init__(root_fd)
         self._whiteouts: set[bytes] = set()
-        self._makers = {
-            REGULAR: self._file,
-            HARDLINK: self._hardlink,
-            SYMLINK: self._symlink,
-            DIRECTORY: self._directory,
-            CHARACTER: self._node,
-            BLOCK: self._node,
-            FIFO: self._node,
-        }
 
-    def add(self, entry: Entry, reader: TarReader) -> None:
-        path = clean_name(entry.name)
-        if not path:
-            if entry.kind == DIRECTORY:
-                self._pending[b""] = entry
-            return
-        parent, _, name = path.rpartition(b"/")
-        parent_fd = self.directories.get(parent, create=True)
+    def make(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
         if name.startswith(WHITEOUT_PREFIX):
-            self._whiteout(parent, parent_fd, name)
-            return
-        maker = self._makers[entry.kind]
-        try:
-            maker(entry, path, parent_fd, name, reader)
-        except FileExistsError:
-            room = self._make_room(entry, path, parent, name)
-            if room is not None:
-                maker(entry, path, room, name, reader)
-                if entry.kind == DIRECTORY and path in self._whiteouts:
-                    self._whiteouts.discard(path)  # deleted and made anew: nothing of the lower one shows through
-                    self._set_opaque(path)
+            self._whiteout(path.rpartition(b"/")[0], parent_fd, name)
+        else:
+            super().make(entry, path, parent_fd, name, reader)
 
-    # -- makers: each raises FileExistsError before it has changed anything ---------------------------------------------
-
-    def _file(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=parent_fd)
-        try:
-            if entry.size:
-                reader.copy_to(fd)
-            if entry.uid or entry.gid or not self._plain_owner:
-                os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)
-            if entry.xattrs:
-                set_xattrs(fd, entry)
-            mtime_ns = bounded_time(entry.mtime_ns)
-            os.utime(fd, ns=(mtime_ns, mtime_ns))
-        finally:
-            os.close(fd)
-
-    def _directory(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
-        os.mkdir(name, 0o700, dir_fd=parent_fd)
-        self._pending[path] = entry
-
-    def _symlink(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
-        if not entry.linkname:
-            raise TarError(f"invalid tar header: symbolic link {printable(entry.name)} without a target")
-        os.symlink(entry.linkname, name, dir_fd=parent_fd)
-        apply_to_node(parent_fd, name, entry)
-
-    def _hardlink(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
-        target = clean_name(entry.linkname)
-        if target == path:
-            return
-        target_parent, _, target_name = target.rpartition(b"/")
-        # a second look-up may evict the first descriptor from the cache
-        held = os.dup(parent_fd)
-        try:
-            source_fd = self.directories.get(target_parent)
-            os.link(target_name or b".", name, src_dir_fd=source_fd, dst_dir_fd=held, follow_symlinks=False)
-        finally:
-            os.close(held)
-
-    def _node(self, entry: Entry, path: bytes, parent_fd: int, name: bytes, reader: TarReader) -> None:
-        kind = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}[entry.kind]
-        try:
-            device = 0 if entry.kind == FIFO else os.makedev(entry.device_major, entry.device_minor)
-        except OverflowError:
-            raise TarError(f"invalid tar header: bad device number of {printable(entry.name)}") from None
-        os.mknod(name, kind | 0o600, device, dir_fd=parent_fd)
-        apply_to_node(parent_fd, name, entry)
-
-    # -- deletions and duplicates ---------------------------------------------------------------------------------------
+    def replaced(self, entry: Entry, path: bytes) -> None:
+        if path in self._whiteouts:
+            self._whiteouts.discard(path)
+            if entry.kind == DIRECTORY:  # deleted and made anew: nothing of the lower one shows through
+                self._set_opaque(path)
 
     def _whiteout(self, parent: bytes, parent_fd: int, name: bytes) -> None:
         if name == OPAQUE_MARK:
@@ -190,38 +110,34 @@ class _Layer:
         # setxattr refuses O_PATH descriptors; the link in /proc is ours and leads to exactly this directory
         os.setxattr(f"/proc/self/fd/{self.directories.get(path)}", OPAQUE_XATTR, b"y")
 
-    def _make_room(self, entry: Entry, path: bytes, parent: bytes, name: bytes) -> int | None:
-        """A later entry of a name replaces the earlier; directories merge (None: nothing left to make)."""
-        parent_fd = self.directories.get(parent)
-        found = os.lstat(name, dir_fd=parent_fd)
-        if stat.S_ISDIR(found.st_mode):
-            if entry.kind == DIRECTORY:
-                self._pending[path] = entry
-                return None
-            self._forget_below(path)
-            remove_tree(parent_fd, name)
-            parent_fd = self.directories.get(parent)
-        else:
-            self.directories.forget()
-            parent_fd = self.directories.get(parent)
-            os.unlink(name, dir_fd=parent_fd)
-        return parent_fd
 
-    def _forget_below(self, path: bytes) -> None:
-        self.directories.forget()
-        below = path + b"/"
-        for gone in [known for known in self._pending if known == path or known.startswith(below)]:
-            del self._pending[gone]
+class _Tree(Extractor):
+    def __init__(self, root_fd: int, prefix: bytes, no_overwrite: bool, chown: tuple[int, int] | None) -> None:
+        super().__init__(root_fd)
+        self._prefix = prefix
+        self._no_overwrite = no_overwrite
+        self._chown = chown
+        self._plain_owner = False  # directories that are there may have the setgid bit
 
-    def finish(self) -> None:
-        """Set the directories' metadata."""
-        directories = self.directories
-        for path, entry in self._pending.items():
-            try:
-                if path:
-                    parent, _, name = path.rpartition(b"/")
-                    apply_to_directory(directories.get(parent), name, entry)
-                else:
-                    apply_to_directory(directories.root_fd, b".", entry)
-            except (NotADirectoryError, FileNotFoundError):
-                continue  # a later entry put something else in its place, through another name of the same directory
+    def add(self, entry: Entry, reader: TarReader) -> None:
+        path = clean_name(entry.name)
+        if not path:
+            return  # the directory itself stays as it is
+        if self._prefix:
+            path = self._prefix + b"/" + path
+        if self._chown is not None:
+            entry.uid, entry.gid = self._chown
+        parent, _, name = path.rpartition(b"/")
+        self.make(entry, path, self.directories.get(parent, create=True), name, reader)
+
+    def link_path(self, entry: Entry) -> bytes:
+        target = super().link_path(entry)
+        return self._prefix + b"/" + target if self._prefix else target
+
+    def check_replace(self, entry: Entry, found: os.stat_result) -> None:
+        was_directory, is_directory = stat.S_ISDIR(found.st_mode), entry.kind == DIRECTORY
+        if not self._no_overwrite or was_directory == is_directory:
+            return
+        what = ("directory", "non-directory") if was_directory else ("non-directory", "directory")
+        name = printable(entry.name)
+        raise TarError(f"cannot overwrite {what[0]} {name} with {what[1]} {name}")

@@ -36,9 +36,9 @@ def set_xattrs(target: int | str, entry: Entry, *, follow_symlinks: bool = True)
                 raise
 
 
-def apply_to_node(parent_fd: int, name: bytes, entry: Entry) -> None:
+def apply_to_node(parent_fd: int, name: bytes, entry: Entry, *, always_chown: bool = False) -> None:
     """A link, device or fifo just made as `name`: owner, mode (links have none), xattrs, times."""
-    if entry.uid or entry.gid:
+    if entry.uid or entry.gid or always_chown:
         os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
     if entry.kind != SYMLINK:
         # no path below us can be a link here: we made `name` ourselves a moment ago

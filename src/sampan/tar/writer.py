@@ -11,6 +11,7 @@ import os
 import stat
 from typing import Protocol
 
+from sampan.linux.syscalls import RESOLVE_NO_XDEV, openat2
 from sampan.tar.entry import BLOCK, CHARACTER, DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Entry
 from sampan.tar.extract import OPAQUE_MARK, OPAQUE_XATTR, WHITEOUT_PREFIX
 from sampan.tar.header import END_OF_ARCHIVE, encode
@@ -46,7 +47,9 @@ def pack_layer(upper_dirfd: int, out: Writable) -> int:
     return packer.size_bytes
 
 
-def pack_tree(dirfd: int, name: bytes, out: Writable, *, rename: bytes | None = None, finish: bool = True) -> int:
+def pack_tree(
+    dirfd: int, name: bytes, out: Writable, *, rename: bytes | None = None, one_file_system: bool = False
+) -> int:
     """Write what `name` in `dirfd` is, with all below it, under the name `rename` (default: `name`).
 
     `name` b"." with `rename` b"" writes the directory's content without an entry for itself. Gives the sum of sizes.
@@ -61,7 +64,7 @@ def pack_tree(dirfd: int, name: bytes, out: Writable, *, rename: bytes | None = 
             packer.children(fd, b"")
         finally:
             os.close(fd)
-    packer.finish(end=finish)
+    packer.finish()
     return packer.size_bytes
 
 
@@ -73,6 +76,7 @@ class _Packer:
         self._pending_size = 0
         self._links: dict[tuple[int, int], bytes] = {}
         self.size_bytes = 0
+        self.device: int | None = None  # stay on this file system
 
     # -- output: small pieces are gathered ------------------------------------------------------------------------------
 
@@ -88,16 +92,16 @@ class _Packer:
             self._pending.clear()
             self._pending_size = 0
 
-    def finish(self, *, end: bool = True) -> None:
-        if end:
-            self._put(END_OF_ARCHIVE)
+    def finish(self) -> None:
+        self._put(END_OF_ARCHIVE)
         self._flush()
 
     # -- the walk -------------------------------------------------------------------------------------------------------
 
     def children(self, dirfd: int, prefix: bytes) -> None:
         """All below the directory `dirfd`, whose own name in the archive is `prefix` ("" for the root)."""
-        stack: list[tuple[int, bytes, list[bytes]]] = [(os.dup(dirfd), prefix, _names(dirfd))]
+        own = os.open(b".", _DIRECTORY, dir_fd=dirfd)  # readable, and with a position of its own
+        stack: list[tuple[int, bytes, list[bytes]]] = [(own, prefix, _names(own))]
         try:
             while stack:
                 fd, path, names = stack[-1]
@@ -105,9 +109,9 @@ class _Packer:
                     os.close(stack.pop()[0])
                     continue
                 name = names.pop()
-                below = self._one(fd, name, path + b"/" + name if path else name)
+                below = self._one(fd, name, _join(path, name))
                 if below is not None:
-                    stack.append((below, path + b"/" + name if path else name, _names(below)))
+                    stack.append((below, _join(path, name), _names(below)))
         finally:
             for fd, _, _ in stack:
                 os.close(fd)
@@ -132,6 +136,9 @@ class _Packer:
                 self._whiteout(path, found.st_mtime_ns)
                 return None
             entry = _entry(path, kind, found)
+            if self.device is not None and self._is_mount(dirfd, name, found):
+                self._put(encode(entry))  # what it is mounted over: an empty directory, an empty file
+                return None
             if kind == REGULAR:
                 self._file(dirfd, name, entry, found)
             elif kind == DIRECTORY:
@@ -142,6 +149,17 @@ class _Packer:
             if error.errno not in _GONE:
                 raise
         return None
+
+    def _is_mount(self, dirfd: int, name: bytes, found: os.stat_result) -> bool:
+        """Whether another mount starts here. (Files of an overlay may report a device of their own, so that alone does not
+        tell.)"""
+        if found.st_dev == self.device:
+            return False
+        try:
+            os.close(openat2(dirfd, name, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_XDEV))
+        except OSError as error:
+            return error.errno == errno.EXDEV
+        return False
 
     def _whiteout(self, path: bytes, mtime_ns: int) -> None:
         parent, slash, name = path.rpartition(b"/")
@@ -232,10 +250,12 @@ class _Packer:
         return opaque
 
 
+def _join(path: bytes, name: bytes) -> bytes:
+    return path + name if not path or path.endswith(b"/") else path + b"/" + name
+
+
 def _names(dirfd: int) -> list[bytes]:
     """What `dirfd` holds, last name first (so that `pop` gives the first)."""
-    # listdir rewinds nothing: every call must see a fresh description's offset at 0
-    os.lseek(dirfd, 0, os.SEEK_SET)
     return sorted((os.fsencode(name) for name in os.listdir(dirfd)), reverse=True)
 
 
