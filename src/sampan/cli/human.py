@@ -114,8 +114,6 @@ def parse_time(text: str) -> float:
     """RFC 3339 with up to nine places → Unix seconds; 0001-01-01T00:00:00Z is 0. Raises ValueError."""
     if not text or text.startswith("0001-"):
         return 0.0
-    import calendar
-
     date, _, rest = text.partition("T")
     offset_s = 0
     if rest.endswith(("Z", "z")):
@@ -127,8 +125,20 @@ def parse_time(text: str) -> float:
     clock, _, fraction = rest.partition(".")
     year, month, day = (int(part) for part in date.split("-"))
     hour, minute, second = (int(part) for part in (clock or "00:00:00").split(":"))
-    whole = calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0))
+    whole = _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
     return whole - offset_s + (float("0." + fraction) if fraction else 0.0)
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01 in the Gregorian calendar; `calendar` and `datetime` take longer to import than to run a command.
+
+    Raises ValueError for a month or day that does not exist in any year.
+    """
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        raise ValueError(f"no such date: {year}-{month}-{day}")
+    year -= month <= 2
+    days_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return year * 365 + year // 4 - year // 100 + year // 400 + days_of_year - 719468
 
 
 def local_time(unix_s: float, *, zone_name: bool = True) -> str:

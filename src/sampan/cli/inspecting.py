@@ -31,8 +31,8 @@ def inspect_all(context: Context, names: list[str], format: str, fetch: Callable
         sys.stdout.write((indent(joined) if format == "" else compact(joined)) + "\n")
     else:
         code = _formatted(texts, format, errors)
-    for error in errors:
-        context.failed(error)
+    for reported in errors:
+        context.failed(reported)
     return 1 if errors else code
 
 

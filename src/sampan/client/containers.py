@@ -110,7 +110,7 @@ class Containers:
         return self._engine.open("GET", self._path(name, "archive"), {"path": path})
 
     def put_archive(self, name: str, path: str, body: Iterable[bytes], *, copy_uid_gid: bool = False) -> None:
-        query = {"path": path, "noOverwriteDirNonDir": "true", "copyUIDGID": copy_uid_gid}
+        query: dict[str, Any] = {"path": path, "noOverwriteDirNonDir": "true", "copyUIDGID": copy_uid_gid}
         self._engine.call("PUT", self._path(name, "archive"), query, body, {"Content-Type": "application/x-tar"})
 
     def commit(self, body: dict[str, Any], **query: Any) -> str:

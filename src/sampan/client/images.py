@@ -97,6 +97,6 @@ class Images:
         return self._engine.open("POST", "/build", query, context, headers)
 
     def prune_cache(self, *, all: bool, filters: Filters, keep_storage_bytes: int = 0) -> dict[str, Any]:
-        query = {"all": all, "filters": filters, "keep-storage": keep_storage_bytes or None}
+        query: dict[str, Any] = {"all": all, "filters": filters, "keep-storage": keep_storage_bytes or None}
         answer: dict[str, Any] = self._engine.call("POST", "/build/prune", query)
         return answer

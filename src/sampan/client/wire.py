@@ -36,7 +36,7 @@ try:
 
     _scan: Callable[[str, int], tuple[Any, int]] | None = _json.make_scanner(_ScannerSettings)  # type: ignore[arg-type]
     _encode: Any = _json.make_encoder(
-        None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False  # type: ignore[arg-type]
+        None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
     )
 except (ImportError, TypeError, AttributeError):  # not CPython, or a CPython whose private module has changed
     _scan = _encode = None

@@ -127,7 +127,7 @@ def compare(left: Any, right: Any) -> int:
     both_numbers = isinstance(left, numbers) and isinstance(right, numbers) and not isinstance(left, bool)
     if not (both_numbers and not isinstance(right, bool)) and not (isinstance(left, str) and isinstance(right, str)):
         raise TemplateError(":1: incompatible types for comparison")
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def equal(left: Any, right: Any) -> bool:
