@@ -52,8 +52,13 @@ def mount_overlay(
 
 def _forget_volatile_mark(work: str) -> None:
     """A volatile mount leaves a mark that forbids the next one; whoever asks for volatile has accepted what it means."""
+    mark = f"{work}/work/incompat/volatile"
     try:
-        os.rmdir(f"{work}/work/incompat/volatile")
+        os.unlink(f"{mark}/dirty")
+    except OSError:
+        pass
+    try:
+        os.rmdir(mark)
     except OSError:
         pass
 

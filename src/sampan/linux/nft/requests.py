@@ -86,11 +86,11 @@ class Transaction:
     def add_chain(self, name: str) -> None:
         self._add(_NEWCHAIN, nl.NLM_F_CREATE, nl.string(1, self._table) + nl.string(3, name))
 
-    def add_base_chain(self, name: str, kind: str, hook: int, priority: int) -> None:
-        """A chain of type `filter` or `nat` in a hook, with policy accept."""
+    def add_base_chain(self, name: str, kind: str, hook: int, priority: int, *, drops: bool = False) -> None:
+        """A chain of type `filter` or `nat` in a hook, with policy accept unless it `drops`."""
         hooked = nl.nested(4, nl.u32be(1, hook), nl.attribute(2, struct.pack(">i", priority)))
-        body = nl.string(1, self._table) + nl.string(3, name) + hooked + nl.u32be(5, ex.ACCEPT) + nl.string(7, kind)
-        self._add(_NEWCHAIN, nl.NLM_F_CREATE, body)
+        body = nl.string(1, self._table) + nl.string(3, name) + hooked + nl.u32be(5, ex.DROP if drops else ex.ACCEPT)
+        self._add(_NEWCHAIN, nl.NLM_F_CREATE, body + nl.string(7, kind))
 
     def flush_chain(self, name: str) -> None:
         self._add(_DELRULE, 0, nl.string(1, self._table) + nl.string(2, name))

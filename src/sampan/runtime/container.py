@@ -1,0 +1,388 @@
+"""Make a container: `launch` clones a process into new namespaces, which builds its root and becomes the command.
+
+The way of the child, `_Child.run`: control group → namespaces given by path → root and mounts → /dev and console →
+pivot_root → sysctls, masked and read-only paths → `credentials.become` → ready → (wait for start) → execve.
+The child is a copy of the caller's memory; everything that it needs is imported before, since after pivot_root an
+import would load code from the container.
+
+Parent and child talk over one SOCK_SEQPACKET pair: the child sends `R` when only execve is left (with the pty's master
+as ancillary data), or an encoded error; end of file without either means that it was killed.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401  (imported by the socket module on first use otherwise)
+import fcntl
+import os
+import signal
+import socket
+from typing import Any, Final, NamedTuple
+
+from sampan.linux import mount as m
+from sampan.linux import pidfd as pidfds
+from sampan.linux import process, tty
+from sampan.linux.cgroup import Cgroup
+from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, FLAGS, setns, unshare, write_id_maps
+from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, clone3, filesystem_type, openat2
+from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
+from sampan.runtime import credentials, devices, init_loop, launch_error, mounts
+from sampan.runtime.launch_error import LaunchError
+
+INIT_ANNOTATION: Final = "org.sampan.init"
+_READY: Final = b"R"
+_PROPAGATIONS: Final = {
+    "": m.MS_SLAVE, "rslave": m.MS_SLAVE, "slave": m.MS_SLAVE, "private": m.MS_PRIVATE, "rprivate": m.MS_PRIVATE,
+    "shared": m.MS_SHARED, "rshared": m.MS_SHARED, "unbindable": m.MS_UNBINDABLE, "runbindable": m.MS_UNBINDABLE,
+}  # fmt: skip
+
+
+class Stdio(NamedTuple):
+    """Descriptors that become 0, 1 and 2 (-1: /dev/null). They stay the caller's to close."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    terminal: int | None = None
+
+
+class Launched(NamedTuple):
+    """A running process: `pidfd` and, for a terminal, `console` (the pty's master) are the caller's to close."""
+
+    pid: int
+    pidfd: int
+    console: int | None = None
+
+
+def launch(
+    config: dict[str, Any],
+    *,
+    rootfs: dict[str, Any],
+    stdio: Stdio,
+    cgroup: Cgroup | None = None,
+    netns_fd: int | None = None,
+    seccomp_bpf: bytes | None = None,
+    extra_fds: dict[int, int] | None = None,
+    wait_start_fd: int | None = None,
+    init_path: str | None = None,
+    bundle: str = "/",
+) -> Launched:
+    """Start the process of the OCI `config` in a container of its own, and return once only its execve is left.
+
+    `extra_fds` maps descriptor numbers in the container to ours. With `wait_start_fd` (the read end of a FIFO) the
+    process waits before execve for a byte. `init_path` replaces the command by `init_path -- command`.
+    Must be called in a single-threaded process. Raises of the errors tree; then nothing is left of the process.
+    """
+    child = _Child(config, rootfs, stdio, cgroup, seccomp_bpf, extra_fds or {}, wait_start_fd, init_path, bundle)
+    flags, joins = _namespaces(config, netns_fd)
+    child.joins = [one for one in joins if one[0] != CLONE_NEWPID]
+    child.new_cgroup_namespace = bool(flags & CLONE_NEWCGROUP)
+    mappings = config.get("linux", {})
+    user_namespace = bool(flags & FLAGS["user"])
+    pid_namespace = next((fd for flag, fd in joins if flag == CLONE_NEWPID), None)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child.prepare(theirs)
+    cgroup_fd = cgroup.fd() if cgroup is not None else None
+    try:
+        cloned = _clone(flags & ~CLONE_NEWCGROUP, cgroup_fd, pid_namespace)
+        if cloned.pid == 0:
+            child.run(user_namespace)
+        theirs.close()
+        if user_namespace:
+            write_id_maps(cloned.pid, mappings.get("uidMappings") or [], mappings.get("gidMappings") or [])
+            ours.send(b"G")
+        return await_ready(ours, cloned)
+    finally:
+        ours.close()
+        theirs.close()
+        child.close()
+        for descriptor in (cgroup_fd, *(fd for _, fd in joins if fd != netns_fd)):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _namespaces(config: dict[str, Any], netns_fd: int | None) -> tuple[int, list[tuple[int, int]]]:
+    """(flags of the namespaces to create, [(flag, descriptor)] of those to join)."""
+    create = 0
+    join: list[tuple[int, int]] = []
+    for entry in config.get("linux", {}).get("namespaces") or []:
+        flag = FLAGS.get(entry["type"])
+        if flag is None:
+            raise LaunchError(f"unknown namespace type {entry['type']!r}")
+        if entry["type"] == "network" and netns_fd is not None:
+            continue
+        if entry.get("path"):
+            try:
+                join.append((flag, os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)))
+            except OSError as error:
+                raise LaunchError(f"cannot open namespace {launch_error.describe(error)}") from None
+        else:
+            create |= flag
+    if netns_fd is not None:
+        join.append((FLAGS["network"], netns_fd))
+    join.sort(key=lambda one: one[0] != FLAGS["user"])  # the user namespace first: it gives the right to the others
+    return create, join
+
+
+def _clone(flags: int, cgroup_fd: int | None, pid_namespace: int | None) -> Cloned:
+    if pid_namespace is None:
+        return clone3(flags, cgroup_fd=cgroup_fd)
+    # setns(2) on a pid namespace is for children only; ours is put back at once.
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(pid_namespace, CLONE_NEWPID)
+        try:
+            cloned = clone3(flags & ~CLONE_NEWPID, cgroup_fd=cgroup_fd)
+        except OSError:
+            setns(own, CLONE_NEWPID)
+            raise
+        if cloned.pid:
+            setns(own, CLONE_NEWPID)
+        return cloned
+    finally:
+        os.close(own)
+
+
+def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
+    """Wait for the child's verdict; on an error reap the child and raise it."""
+    try:
+        message, descriptors, _, _ = socket.recv_fds(channel, 16384, 1, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        message, descriptors = b"", []
+    if message[:1] == _READY:
+        return Launched(cloned.pid, cloned.pidfd, descriptors[0] if descriptors else None)
+    try:
+        signal.pidfd_send_signal(cloned.pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    status = pidfds.reap(cloned.pidfd)
+    os.close(cloned.pidfd)
+    if message:
+        raise launch_error.decode(message)
+    raise LaunchError(f"the container's process was killed during its start (exit code {status.exit_code})")
+
+
+class _Child:
+    """All that the new process needs, gathered by the parent."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        rootfs: dict[str, Any],
+        stdio: Stdio,
+        cgroup: Cgroup | None,
+        seccomp_bpf: bytes | None,
+        extra_fds: dict[int, int],
+        wait_start_fd: int | None,
+        init_path: str | None,
+        bundle: str,
+    ) -> None:
+        self._config = config
+        self._process: dict[str, Any] = config.get("process") or {}
+        self._linux: dict[str, Any] = config.get("linux") or {}
+        self._rootfs = rootfs
+        self._stdio = stdio
+        self._cgroup = cgroup
+        self._seccomp = seccomp_bpf
+        self._extra_fds = extra_fds
+        self._wait_start = wait_start_fd
+        self._init_path = init_path
+        self._bundle = bundle
+        self._join_files: list[int] = []
+        self._channel: socket.socket
+        self.joins: list[tuple[int, int]] = []
+        self.new_cgroup_namespace = False
+
+    def prepare(self, channel: socket.socket) -> None:
+        self._channel = channel
+        if self._cgroup is not None:
+            self._join_files = self._cgroup.join_files()
+
+    def close(self) -> None:
+        for descriptor in self._join_files:
+            os.close(descriptor)
+
+    def run(self, user_namespace: bool) -> None:
+        """In the child; never returns."""
+        try:
+            self._run(user_namespace)
+        except BaseException as error:
+            try:
+                self._channel.send(launch_error.encode(error))
+            except OSError:
+                pass
+        finally:
+            os._exit(1)
+
+    def _run(self, user_namespace: bool) -> None:
+        process.set_dumpable(False)
+        credentials.reset_signals()
+        os.setsid()
+        if user_namespace:
+            self._channel.recv(1)
+        self._enter_namespaces(user_namespace)
+        process.join_session_keyring(self._config.get("hostname") or "_ses")
+        os.umask(0)
+        root, builder = self._build_root(user_namespace)
+        master, slave = self._open_terminal(root, builder)
+        hostname, domain = self._config.get("hostname"), self._config.get("domainname")
+        if hostname:
+            socket.sethostname(hostname)
+        self._enter_root(root, builder)
+        if domain:
+            _write_sysctl(builder.proc, "kernel/domainname", domain)
+        for name, value in (self._linux.get("sysctl") or {}).items():
+            _write_sysctl(builder.proc, name.replace(".", "/"), value)
+        self._protect(builder)
+        if slave is not None:
+            self._stdio = Stdio(slave, slave, slave)
+            _own_terminal(slave, self._process)
+        place_stdio(self._stdio, self._extra_fds, self._channel, self._wait_start)
+        self._finish(master)
+
+    def _enter_namespaces(self, user_namespace: bool) -> None:
+        adjustment = self._process.get("oomScoreAdj")
+        if adjustment is not None:
+            set_oom_score(adjustment)
+        for descriptor in self._join_files:
+            os.write(descriptor, b"0")
+        for flag, descriptor in self.joins:
+            setns(descriptor, flag)
+        if user_namespace or any(flag == FLAGS["user"] for flag, _ in self.joins):
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            process.set_dumpable(False)
+        if self.new_cgroup_namespace:
+            unshare(CLONE_NEWCGROUP)
+
+    def _build_root(self, user_namespace: bool) -> tuple[int, mounts.RootBuilder]:
+        m.set_propagation("/", _PROPAGATIONS[self._linux.get("rootfsPropagation") or ""] | m.MS_REC)
+        target = mounts.root_target(self._rootfs)
+        mounts.mount_rootfs(self._rootfs, target)
+        root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        m.mount_setattr(root, propagation=m.MS_PRIVATE)
+        builder = mounts.RootBuilder(root, cgroup=self._cgroup, bundle=self._bundle)
+        for entry in self._config.get("mounts") or []:
+            builder.mount(entry)
+        if builder.own_dev:
+            devices.populate(root, self._linux.get("devices") or [], bind=user_namespace)
+        return root, builder
+
+    def _open_terminal(self, root: int, builder: mounts.RootBuilder) -> tuple[int | None, int | None]:
+        if not self._process.get("terminal"):
+            return None, None
+        if builder.devpts < 0:
+            raise LaunchError("a terminal needs a devpts mount in the container")
+        pty = tty.open_pty(builder.devpts)
+        size = self._process.get("consoleSize")
+        if size:
+            tty.set_window_size(pty.master, size["height"], size["width"])
+        devices.bind_console(root, pty.slave)
+        return pty.master, pty.slave
+
+    def _enter_root(self, root: int, builder: mounts.RootBuilder) -> None:
+        if builder.proc < 0:
+            # Not visible in the container; ours to write sysctls through.
+            try:
+                builder.proc = m.new_filesystem("proc", [], source="proc")
+            except OSError:
+                pass
+        m.pivot_into(root)
+        if (self._config.get("root") or {}).get("readonly") or self._rootfs.get("readonly"):
+            here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            m.mount_setattr(here, set_flags=m.MOUNT_ATTR_RDONLY)
+            os.close(here)
+        if any(e["destination"].rstrip("/") == "/dev" and "ro" in (e.get("options") or [])
+               for e in self._config.get("mounts") or []):  # fmt: skip
+            here = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            m.mount_setattr(here, set_flags=m.MOUNT_ATTR_RDONLY)
+            os.close(here)
+
+    def _protect(self, builder: mounts.RootBuilder) -> None:
+        readonly, masked = self._linux.get("readonlyPaths") or [], self._linux.get("maskedPaths") or []
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.make_readonly(readonly, root)
+        if masked:
+            null = devices.open_null(root)
+            mounts.mask_paths(masked, root, null)
+            os.close(null)
+
+    def _finish(self, master: int | None) -> None:
+        process.close_range(3, cloexec=True)
+        for number in self._extra_fds:
+            os.set_inheritable(number, True)
+        environment = credentials.become(self._process, self._seccomp)
+        arguments = list(self._process.get("args") or [])
+        if not arguments:
+            raise LaunchError("process.args must not be empty")
+        command = credentials.find_executable(arguments[0], environment.get("PATH"))
+        if self._init_path:
+            command, arguments = self._init_path, [self._init_path, "--", *arguments]
+        announce(self._channel, master)
+        if self._wait_start is not None:
+            init_loop.wait_for_start(self._wait_start)
+        if (self._config.get("annotations") or {}).get(INIT_ANNOTATION) == "true":
+            init_loop.become_init(lambda: credentials.execute(command, arguments, environment))
+        credentials.execute(command, arguments, environment)
+
+
+def announce(channel: socket.socket, master: int | None) -> None:
+    """Tell the parent that only execve is left, and hand it the terminal."""
+    if master is None:
+        channel.send(_READY)
+    else:
+        socket.send_fds(channel, [_READY], [master])
+        os.close(master)
+
+
+def place_stdio(stdio: Stdio, extra: dict[int, int], *keep: socket.socket | int | None) -> None:
+    """Make 0, 1, 2 and the extra descriptors what they shall be. `keep`s that are in the way are not expected: they
+    were opened after the process had its standard descriptors."""
+    del keep
+    wanted = {0: stdio.stdin, 1: stdio.stdout, 2: stdio.stderr, **extra}
+    high: dict[int, int] = {}
+    for number, source in wanted.items():
+        if source < 0:
+            opened = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            high[number] = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 200)
+            os.close(opened)
+        else:
+            high[number] = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 200)
+    for number, source in high.items():
+        os.dup2(source, number, inheritable=True)
+        os.close(source)
+
+
+def _own_terminal(slave: int, spec: dict[str, Any]) -> None:
+    tty.make_controlling(slave)
+    uid = (spec.get("user") or {}).get("uid")
+    if uid:
+        try:
+            os.fchown(slave, uid, -1)
+        except OSError:
+            pass
+
+
+def set_oom_score(adjustment: int) -> None:
+    """Write oom_score_adj, unless it is what it shall be: lowering it takes a capability that the engine may lack."""
+    descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if filesystem_type(descriptor) != PROC_SUPER_MAGIC:
+            raise LaunchError("/proc of the host is not procfs")
+        if int(os.read(descriptor, 16)) != adjustment:
+            os.pwrite(descriptor, str(adjustment).encode(), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _write_sysctl(proc: int, name: str, value: str) -> None:
+    if proc < 0:
+        raise LaunchError("sysctls need a proc mount")
+    try:
+        restrictions = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
+        descriptor = openat2(proc, f"sys/{name}", os.O_WRONLY, resolve=restrictions)
+        try:
+            os.write(descriptor, str(value).encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise LaunchError(f"write sysctl key {name.replace('/', '.')}: {launch_error.describe(error)}") from None
