@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sampan.engine.config import EngineConfig
+from sampan.engine.container_signals import signal_number
 from sampan.engine.create_ranges import cpuset, online
 from sampan.errors import InvalidArgument, SampanError
-from sampan.engine.container_signals import signal_number
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 MIN_MEMORY_BYTES = 6 << 20

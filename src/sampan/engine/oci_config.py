@@ -240,7 +240,7 @@ def _no_new_privileges(host: dict[str, Any], engine: EngineConfig) -> bool:
 
 
 def seccomp_profile(host: dict[str, Any], engine: EngineConfig) -> str:
-    """"unconfined", "" for the default, or the text of a profile in JSON."""
+    """ "unconfined", "" for the default, or the text of a profile in JSON."""
     for option in host["SecurityOpt"] or ():
         if option.startswith(("seccomp=", "seccomp:")):
             value = option[len("seccomp=") :]

@@ -77,7 +77,11 @@ def _mapped(source: str, target: str) -> list[Device]:
                 device
                 for directory, _, files in os.walk(source)
                 for name in sorted(files)
-                if (device := _node(os.path.join(directory, name), target + os.path.join(directory, name)[len(source) :]))
+                if (
+                    device := _node(
+                        os.path.join(directory, name), target + os.path.join(directory, name)[len(source) :]
+                    )
+                )
             ]
         device = _node(source, target)
     except OSError as error:
@@ -85,7 +89,9 @@ def _mapped(source: str, target: str) -> list[Device]:
             f'error gathering device information while adding custom device "{source}": {_reason(error)}'
         ) from None
     if device is None:
-        raise SampanError(f'error gathering device information while adding custom device "{source}": not a device node')
+        raise SampanError(
+            f'error gathering device information while adding custom device "{source}": not a device node'
+        )
     return [device]
 
 
@@ -110,7 +116,16 @@ def _node(source: str, target: str) -> Device | None:
 
 
 _OWN = {"pts", "shm", "mqueue", "fd", "lxc", ".lxc", ".lxd-mounts", ".udev"}
-_STANDARD = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx"}
+_STANDARD = {
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/console",
+    "/dev/ptmx",
+}
 
 
 def _host_devices() -> list[Device]:

@@ -32,7 +32,9 @@ def _kernel(host: dict[str, Any]) -> list[Mount]:
     mounts = [
         _mount("/proc", "proc", "proc", _NO_EXEC),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        _mount("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _mount(
+            "/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+        ),
         _mount("/sys", "sysfs", "sysfs", [*_NO_EXEC, *unprivileged]),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_NO_EXEC, *([] if cgroup_writable else ["ro"])]),
     ]
@@ -66,7 +68,9 @@ def _files(host: dict[str, Any], places: Places) -> list[Mount]:
 def _user_mount(mount: MountRecord) -> Mount:
     access = [] if mount.writable else ["ro"]
     if mount.kind == "tmpfs":
-        return _mount(mount.destination, "tmpfs", "tmpfs", [*mount.options, *(access if "ro" not in mount.options else [])])
+        return _mount(
+            mount.destination, "tmpfs", "tmpfs", [*mount.options, *(access if "ro" not in mount.options else [])]
+        )
     options = ["rbind" if mount.recursive else "bind", mount.propagation or "rprivate"]
     if not mount.writable:
         # "ro" alone leaves submounts writable; Docker's default is recursive where the kernel can, for new clients
