@@ -63,7 +63,7 @@ def summary(image: Image, version: Version, *, shared_size_bytes: int = -1, cont
 def inspect(store: ImageStore, image: Image, version: Version) -> dict[str, Any]:
     """The body of `GET /images/{name}/json`."""
     config = image.config
-    lower = store.lower_dirs(image)
+    lower = [store.layers.path(chain_id) for chain_id in reversed(image.chain_ids)]
     graph = {"UpperDir": lower[0]} if lower else {}
     if len(lower) > 1:
         graph = {"LowerDir": ":".join(lower[1:]), **graph}

@@ -239,7 +239,7 @@ class ImageService:
             platforms = [child.platform for child in manifest.children if child.platform]
         elif manifest.config is not None:
             platforms = [_platform_of(await fetch_small_blob(repository, manifest.config))]
-        descriptor = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
+        descriptor = {"mediaType": manifest.media_type, "digest": str(manifest.digest), "size": len(manifest.content)}
         return {"Descriptor": descriptor, "Platforms": platforms}
 
     async def login(self, credentials: Credentials) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Pusher:
         media_type = parse_manifest(content, digest).media_type
         await put_manifest(repository, reference.tag or str(digest), media_type, content, digest)
         progress.status(f"{reference.tag}: digest: {digest} size: {len(content)}")
-        progress.send({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": len(content)}})
+        progress.send({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": str(digest), "Size": len(content)}})
         return Pushed(digest, content)
 
     def _as_it_came(self, image: Image) -> list[Descriptor] | None:
@@ -153,7 +153,7 @@ class Pusher:
         finally:
             source.close()
         self._layers.record_blob(chain_id, digest, _DOCKER_LAYER)
-        return Descriptor(_DOCKER_LAYER, digest, self._blobs.size(digest))
+        return Descriptor(_DOCKER_LAYER, str(digest), self._blobs.size(digest))
 
 
 def _mountable(image: Image, reference: Reference) -> list[str]:

@@ -87,19 +87,20 @@ class Registry:
         """Check credentials at `/v2/`; gives an identity token, or nothing where the registry issues none.
 
         Raises:
-            Unauthorized: they are refused.
-            Internal: no answer.
+            Internal: they are refused, or there is no answer.
         """
         repository = self.repository(Reference(domain, ""), credentials, push=True)
         try:
             async with repository.request("GET", "/v2/", scope=""):
                 return ""
-        except Unauthorized as error:
-            if repository.last_url:
-                raise Unauthorized(
-                    f"login attempt to {repository.last_url} failed with status: 401 Unauthorized"
-                ) from error
-            raise
+        except (Unauthorized, Internal) as error:
+            if isinstance(error, TransientError):
+                raise
+            # Docker answers 500 here: with a 401 its client would ask for the password once more.
+            raise Internal(
+                f"login attempt to {repository.last_url} failed with status: 401 Unauthorized",
+                hint="check the user name and password",
+            ) from error
 
     def live_endpoints(self, domain: str, *, push: bool) -> list[Endpoint]:
         """The endpoints that are worth a try."""
@@ -226,7 +227,7 @@ class Repository:
                 response.close()
                 authorization = await authorizer.answer(challenges, scope)
                 if authorization is None:
-                    raise _no_credentials(method, url, [challenge.scheme for challenge in challenges])
+                    raise _no_credentials(method, url, [challenge.scheme for challenge in challenges], self.push)
                 continue
             if response.status in _REDIRECTS and method in ("GET", "HEAD") and "Location" in response.headers:
                 response.close()
@@ -258,12 +259,13 @@ class Repository:
         return found
 
 
-def _no_credentials(method: str, url: str, schemes: list[str]) -> SampanError:
-    if "basic" in schemes:
-        return Unauthorized(
-            f'{method.capitalize()} "{url}": no basic auth credentials', hint="log in first: sampan login REGISTRY"
-        )
-    return Unauthorized("unauthorized: authentication required", hint="log in first: sampan login REGISTRY")
+def _no_credentials(method: str, url: str, schemes: list[str], push: bool) -> SampanError:
+    """A 401 that we have no answer to. With basic auth it is a 500 in Docker: on a 401 its client would start to ask."""
+    hint = "log in first: sampan login REGISTRY"
+    if "basic" not in schemes:
+        return Unauthorized("unauthorized: authentication required", hint=hint)
+    text = "no basic auth credentials"
+    return Internal(text if push else f'{method.capitalize()} "{url}": {text}', hint=hint)
 
 
 def _origin(url: str) -> str:

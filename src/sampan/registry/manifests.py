@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
-from sampan.errors import Internal, InvalidArgument, NotFound, NotSupported
+from sampan.errors import Forbidden, Internal, InvalidArgument, NotFound, NotSupported, Unauthorized
 from sampan.registry.client import Repository, retried
 from sampan.registry.failures import TransientError
 from sampan.types.digest import Digest, sha256_of
@@ -84,7 +84,7 @@ class Manifest(NamedTuple):
 
     @property
     def descriptor(self) -> Descriptor:
-        return Descriptor(self.media_type, self.digest, len(self.content))
+        return Descriptor(self.media_type, str(self.digest), len(self.content))
 
 
 def parse_manifest(content: bytes, digest: Digest, content_type: str = "") -> Manifest:
@@ -122,6 +122,7 @@ async def fetch_manifest(repository: Repository, reference: Reference, *, shown:
 
     Raises:
         NotFound: `manifest for NAME:TAG not found: manifest unknown: …`, without the name unless `shown`.
+            `pull access denied for NAME, …` without (sufficient) credentials.
         Internal: the content does not have the digest that was asked for.
     """
     name = reference.digest or reference.tag or "latest"
@@ -137,6 +138,13 @@ async def fetch_manifest(repository: Repository, reference: Reference, *, shown:
         if not shown:
             raise
         raise NotFound(f"manifest for {reference.familiar()} not found: {error.message}") from None
+    except (Unauthorized, Forbidden) as error:
+        # Registries do not tell what is private from what does not exist.
+        raise NotFound(
+            f"pull access denied for {reference.repository_familiar}, repository does not exist or may require "
+            f"'docker login': {error.message}",
+            hint=error.hint,
+        ) from None
     digest = sha256_of(content)
     if reference.digest:
         if not reference.digest.matches(content):
