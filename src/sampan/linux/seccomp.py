@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Final
+from typing import Any, Final
 
 from sampan.linux.syscalls import SYS_SECCOMP, syscall
 
@@ -22,3 +22,10 @@ def install(bpf: bytes, *, flags: int = 0) -> int:
     buffer = ctypes.create_string_buffer(bpf, len(bpf))
     program = _Program(len(bpf) // 8, ctypes.addressof(buffer))
     return syscall("seccomp", SYS_SECCOMP, _SET_MODE_FILTER, flags, ctypes.byref(program))
+
+
+def compile_profile(profile: dict[str, Any]) -> bytes:
+    """See `seccomp_compile.compile_profile`, which loads libseccomp: so only here, and only when asked."""
+    from sampan.linux import seccomp_compile
+
+    return seccomp_compile.compile_profile(profile)

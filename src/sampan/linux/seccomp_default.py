@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sampan.linux.syscalls import MACHINE
+
 _ALWAYS: Final = """
 accept accept4 access adjtimex alarm bind brk cachestat capget capset chdir chmod chown chown32 clock_adjtime
 clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64
@@ -77,7 +79,7 @@ _EPERM: Final = 1
 _ENOSYS: Final = 38
 
 
-def default_profile(capabilities: list[str], machine: str = "x86_64") -> dict[str, Any]:
+def profile(capabilities: list[str], machine: str = MACHINE) -> dict[str, Any]:
     """The profile for a process whose bounding set is `capabilities`, on `machine` (uname -m)."""
     names = set(_ALWAYS.split()) | set(_BY_MACHINE.get(machine, "").split())
     for capability, more in _BY_CAPABILITY.items():
