@@ -12,7 +12,7 @@ import msgspec
 
 from sampan import errors
 from sampan.engine.attach import parse_detach_keys
-from sampan.linux.openat2 import openat2
+from sampan.linux.syscalls import RESOLVE_IN_ROOT, openat2
 from sampan.types.ids import new_id
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _has_entry(pid: int, file: str, wanted: str) -> bool:
     except OSError:
         return True  # it ended meanwhile; the start will say so
     try:
-        fd = openat2(root, b"etc/" + file.encode(), os.O_RDONLY | os.O_NONBLOCK)
+        fd = openat2(root, b"etc/" + file.encode(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT)
     except OSError:
         return False
     finally:
