@@ -23,6 +23,7 @@ from sampan.engine.tasks_channel import Channel
 from sampan.engine.tasks_collect import collect, read_task_file
 from sampan.runtime import protocol
 from sampan.runtime.attach import ClientOptions, discard
+from sampan.runtime.protocol import LANE_ROOTFS, LANE_SHIM
 from sampan.runtime.zygote_link import ZygoteLink
 
 _GONE_TIMEOUT_S = 10.0
@@ -344,7 +345,7 @@ class Tasks:
         try:
             fds = [theirs.fileno(), *([] if spec.netns_fd is None else [spec.netns_fd])]
             fds += [attachment.fd for attachment in spec.attachments]
-            self._zygote.submit(self._start_body(spec, seq), blob=spec.seccomp_bpf or b"", fds=fds)
+            self._zygote.submit(self._start_body(spec, seq), blob=spec.seccomp_bpf or b"", fds=fds, lane=LANE_SHIM)
             theirs.close()
             for attachment in spec.attachments:
                 attachment.release()
@@ -489,7 +490,7 @@ class Tasks:
                 "arguments": arguments,
             }
             try:
-                self._zygote.submit(body, fds=[theirs.fileno(), *fds])
+                self._zygote.submit(body, fds=[theirs.fileno(), *fds], lane=LANE_ROOTFS)
             finally:
                 theirs.close()
             try:

@@ -1,6 +1,6 @@
 """Messages between sampand, the zygote, shims and rootfs workers: JSON plus descriptors on a SOCK_SEQPACKET socket.
 
-A datagram is `kind u8, json_length u32 LE, json, blob`. Kind 0 carries its payload inline. Kind 1 carries no payload;
+A datagram is `kind | lane << 4 u8, json_length u32 LE, json, blob`. Kind 0 carries its payload inline. Kind 1 carries no payload;
 its first descriptor is a memfd that holds `json_length u32, json, blob`: the way out when a config exceeds what one
 datagram may hold (unix(7): SO_SNDBUF bounds it). `blob` is raw bytes, such as a compiled seccomp filter.
 
@@ -29,6 +29,7 @@ _INLINE, _MEMFD = 0, 1
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build one for each call
 INLINE_LIMIT_BYTES = 60_000
 _RECEIVE_BYTES = 65_536
+LANE_SHIM, LANE_ROOTFS = 0, 1
 _MAX_FDS = 250  # SCM_MAX_FD is 253
 
 
@@ -44,23 +45,28 @@ class Raw(NamedTuple):
     data: bytes
     fds: list[int]
 
+    @property
+    def lane(self) -> int:
+        """What the sender of `encode` said: enough for the zygote to choose a child's code without parsing."""
+        return self.data[0] >> 4
+
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def encode(body: dict[str, Any], blob: bytes = b"") -> tuple[bytes, int | None]:
+def encode(body: dict[str, Any], blob: bytes = b"", lane: int = 0) -> tuple[bytes, int | None]:
     """The datagram for a message, and the memfd that must travel as its first descriptor (the caller closes it)."""
     text = _encode(body).encode()
     if len(text) + len(blob) <= INLINE_LIMIT_BYTES:
-        return _HEAD.pack(_INLINE, len(text)) + text + blob, None
+        return _HEAD.pack(_INLINE | lane << 4, len(text)) + text + blob, None
     memfd = os.memfd_create("sampan-message", os.MFD_CLOEXEC)
     for part in (_LENGTH.pack(len(text)), text, blob):
         view = memoryview(part)
         while view:
             view = view[os.write(memfd, view) :]
-    return _HEAD.pack(_MEMFD, 0), memfd
+    return _HEAD.pack(_MEMFD | lane << 4, 0), memfd
 
 
 def send(sock: socket.socket, body: dict[str, Any], *, blob: bytes = b"", fds: Sequence[int] = ()) -> None:
@@ -108,7 +114,7 @@ def parse(raw: Raw) -> Message:
     try:
         kind, length = _HEAD.unpack_from(raw.data)
         fds = list(raw.fds)
-        if kind == _MEMFD:
+        if kind & 0xF == _MEMFD:
             payload = _read_memfd(fds.pop(0))
             (length,) = _LENGTH.unpack_from(payload)
             start = _LENGTH.size

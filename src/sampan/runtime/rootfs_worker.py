@@ -27,9 +27,10 @@ from sampan.runtime.rootfs_ops import OPERATIONS
 _O_ASYNC = 0o20000
 
 
-def run(message: protocol.Message, control: socket.socket) -> None:
-    """Body of the worker process: answers on `control` and returns."""
+def run(message: protocol.Message) -> None:
+    """Body of the worker process: answers on the first descriptor and returns."""
     body = message.body
+    control = socket.socket(fileno=message.fds.pop(0))
     _die_with_caller(control, True)
     try:
         operation = OPERATIONS.get(body["operation"])

@@ -1,8 +1,8 @@
 """The shim: one small process per container that owns its stdio, its log and its exit status.
 
-It is forked from the zygote with a start request, launches the container, answers on the channel that came with the
-request, and then serves any sampand that connects to `<task_dir>/shim.sock` (root-only directory). It needs nobody: when
-sampand or the zygote dies, the container, its log and its attached clients go on.
+It is forked from the zygote with a start request, has a launcher of its own start the container (`shim_launch`), and then
+serves the channel that came with the request and any sampand that connects to `<task_dir>/shim.sock` (root-only
+directory). It needs nobody: when sampand or the zygote dies, the container, its log and its attached clients go on.
 
 Files of a task, in `task_dir` (tmpfs): `task.json` (who we are, for a sampand that finds us dead), `launch.json` and
 `seccomp.bpf` (for exec), `shim.sock`. In `state_dir` (durable): `exit.json`.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import _signal
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -25,12 +26,11 @@ from typing import Any
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_child_subreaper, set_name
-from sampan.logs.writer import open_writer
-from sampan.runtime import protocol
-from sampan.runtime.attach import ClientOptions, discard
-from sampan.runtime.container import Stdio, launch
+from sampan.logs.writer import Writer, open_writer
+from sampan.runtime import protocol, shim_launch
+from sampan.runtime.attach import ClientOptions
 from sampan.runtime.shim_exec import Execs
-from sampan.runtime.shim_files import fsync_file, process_start_ticks, remove_task_dir, replace_file, write_file
+from sampan.runtime.shim_files import fsync_file, remove_task_dir, replace_file
 from sampan.runtime.shim_loop import READ, Loop
 from sampan.runtime.shim_process import ProcessIO
 
@@ -39,161 +39,90 @@ _encode = json.JSONEncoder().encode
 _CLIENT_FLUSH_S = 30.0
 
 
-def run(request: protocol.Message, control: socket.socket) -> None:
-    """Body of the shim process. Never returns normally to the zygote's code: the caller exits afterwards."""
+def run(raw: protocol.Raw) -> None:
+    """Body of the shim process, from its request to the container's end."""
     os.setsid()
     set_child_subreaper()
     set_name("sampan-shim")
-    shim = Shim(request.body, request.blob, control)
-    attachments = [ClientOptions.from_json(options) for options in request.body["attachments"]]
-    fds = request.fds
-    netns_fd = fds.pop(0) if request.body["netns"] else None
-    try:
-        shim.start(netns_fd, list(zip(fds, attachments, strict=True)))
-    except Exception as error:
-        for fd in fds:
-            discard(fd)
-        shim.abandon()
-        protocol.send(control, {"seq": request.body["seq"], "error": protocol.error_body(error)})
+    ours, theirs = protocol.pair()
+    launcher = os.fork()
+    if launcher == 0:
+        ours.close()
+        shim_launch.run(raw, theirs)
         return
-    request.body.clear()
-    shim.serve()
+    theirs.close()
+    protocol.close_all(raw.fds)
+    watched = ours.recv(1)
+    handed = protocol.receive_raw(ours) if watched else None
+    ours.close()
+    os.waitpid(launcher, 0)
+    if handed is None:
+        _kill_children()
+        return
+    if watched[0]:
+        _idle(handed.fds[: watched[0]])
+    Shim(protocol.parse(handed)).serve()
+
+
+def _idle(fds: list[int]) -> None:
+    """Wait until anything happens. Most containers do nothing most of the time, and a shim that has executed little has
+    copied few of the zygote's pages; so the rest of the shim comes to life here and not before."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    poller.poll()
+
+
+def _kill_children() -> None:
+    """The launcher was killed: what it had started has become our child."""
+    with open(f"/proc/self/task/{os.getpid()}/children", "rb") as children:
+        for pid in children.read().split():
+            os.kill(int(pid), _signal.SIGKILL)
+            os.waitpid(int(pid), 0)
 
 
 class Shim:
-    def __init__(self, body: dict[str, Any], seccomp: bytes, control: socket.socket) -> None:
+    """Serves one running container. Made from the launcher's hand-over."""
+
+    def __init__(self, handed: protocol.Message) -> None:
+        body, fds = handed.body, handed.fds
         self.id: str = body["id"]
         self.task_dir: str = body["task_dir"]
         self.state_dir: str = body["state_dir"]
-        self.log_spec: dict[str, Any] | None = body.get("log")
-        self._body = body
-        self._seccomp = seccomp
-        self._seq = body["seq"]
-        self._connections: list[socket.socket] = [control]
+        self.log_spec: dict[str, Any] | None = body["log"]
+        self.pid: int = body["pid"]
+        self.started_at_ns: int = body["started_at_ns"]
+        self.exit: dict[str, Any] | None = None
+        self.cgroup = open_cgroup(body["cgroup_path"]) if body["cgroup_path"] else None
+        self.loop = Loop()
+        self._connections = [socket.socket(fileno=fds.pop(0))]
+        self._listener = socket.socket(fileno=fds.pop(0))
+        self.pidfd = fds.pop(0)
         self._watchers: list[socket.socket] = []  # connections that want to know of the next write to the log
         self._log_writes = 0
-        self._listener: socket.socket | None = None
-        self._made_task_dir = False
-        self.loop = Loop()
-        self.cgroup: Any = None
-        self.pid = 0
-        self.pidfd = -1
-        self.started_at_ns = 0
-        self.exit: dict[str, Any] | None = None
         self._acked = False
         self._ending = False
-        self._log = open_writer(self.log_spec)
-        self.io = ProcessIO(
-            self.loop,
-            tty=bool(body["tty"]),
-            open_stdin=bool(body["open_stdin"]),
-            stdin_once=bool(body["stdin_once"]),
-            log=self._log,
-        )
-        self.io.on_log = self._log_written
+        self._log = _open_log(self.log_spec)
+        self.io = self._make_io(body, fds)
         self.execs = Execs(self)
-
-    # --- start
-
-    def start(self, netns_fd: int | None, clients: list[tuple[int, ClientOptions]]) -> None:
-        """Launch the container and attach `clients`. Raises an error of the tree, having told nobody."""
-        body = self._body
-        self._make_task_dir()
-        self._listen()
         self.loop.on_child(self._reap)
-        self._make_cgroup()
-        self._launch(netns_fd)
-        self.io.start()
-        for fd, options in clients:
-            self.attach(fd, options)
-        console_size = body.get("console_size")
-        if console_size:
-            self.io.resize(*console_size)
-        self._write_task_file()
-        control = self._connections[0]
-        protocol.send(control, {"seq": self._seq, "pid": self.pid, "started_at_ns": self.started_at_ns})
-        self._body = {}
-        self._seccomp = b""
-
-    def _make_task_dir(self) -> None:
-        try:
-            os.mkdir(self.task_dir, 0o700)
-        except FileExistsError:
-            raise errors.Conflict(f"a task for container {self.id} exists already") from None
-        self._made_task_dir = True
-        try:
-            os.unlink(f"{self.state_dir}/exit.json")  # of an earlier run
-        except FileNotFoundError:
-            pass
-        self._write_task_file()
-        launch_text = _encode({"config": self._body["config"], "cgroup_path": self._body["cgroup_path"]})
-        write_file(f"{self.task_dir}/launch.json", launch_text.encode())
-        if self._seccomp:
-            write_file(f"{self.task_dir}/seccomp.bpf", self._seccomp)
-
-    def _write_task_file(self) -> None:
-        text = {
-            "id": self.id,
-            "shim_pid": os.getpid(),
-            "pid": self.pid,
-            "pid_start": process_start_ticks(self.pid) if self.pid else 0,
-            "started_at_ns": self.started_at_ns,
-            "state_dir": self.state_dir,
-            "cgroup_path": self._body["cgroup_path"],
-        }
-        replace_file(f"{self.task_dir}/task.json", _encode(text).encode())
-
-    def _listen(self) -> None:
-        directory = os.open(self.task_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:  # a socket's address holds 107 bytes; the directory's own path may be longer
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._listener.bind(f"/proc/self/fd/{directory}/shim.sock")
-        finally:
-            os.close(directory)
-        self._listener.listen(16)
         self._listener.setblocking(False)
         self.loop.add(self._listener.fileno(), READ, self._accept)
         self._serve_connection(self._connections[0])
+        self.io.start()
+        for fd, options in zip(fds, body["attachments"], strict=True):
+            self.attach(fd, ClientOptions.from_json(options))
 
-    def _make_cgroup(self) -> None:
-        if not self._body["cgroup_path"]:
-            return
-        cgroup = open_cgroup(self._body["cgroup_path"])
-        self.cgroup = cgroup
-        cgroup.create()
-        resources = self._body["config"].get("linux", {}).get("resources")
-        if resources:
-            cgroup.apply(resources)
-
-    def _launch(self, netns_fd: int | None) -> None:
-        ends = self.io.prepare()
-        try:
-            launched = launch(
-                self._body["config"],
-                rootfs=self._body["rootfs"],
-                stdio=Stdio(ends.stdin, ends.stdout, ends.stderr, None),
-                cgroup=self.cgroup,
-                netns_fd=netns_fd,
-                seccomp_bpf=self._seccomp or None,
-                init_path=self._body.get("init_path"),
-            )
-        finally:
-            ends.close()
-        if netns_fd is not None:
-            os.close(netns_fd)
-        self.pid, self.pidfd = launched.pid, launched.pidfd
-        self.started_at_ns = time.time_ns()
-        if launched.console is not None:
-            self.io.adopt_console(launched.console)
-
-    def abandon(self) -> None:
-        """Undo a start that failed: kill what runs, remove the cgroup and the task's directory."""
-        if self.pidfd >= 0:
-            _signal.pidfd_send_signal(self.pidfd, _signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        self._remove_cgroup()
-        if self._made_task_dir:
-            remove_task_dir(self.task_dir)
+    def _make_io(self, body: dict[str, Any], fds: list[int]) -> ProcessIO:
+        tty, open_stdin = bool(body["tty"]), bool(body["open_stdin"])
+        io = ProcessIO(self.loop, tty=tty, open_stdin=open_stdin, stdin_once=bool(body["stdin_once"]), log=self._log)
+        io.on_log = self._log_written
+        if tty:
+            io.adopt_console(fds.pop(0))
+        else:
+            stdout, stderr = fds.pop(0), fds.pop(0)
+            io.adopt_pipes(fds.pop(0) if open_stdin else -1, stdout, stderr)
+        return io
 
     # --- service
 
@@ -202,7 +131,6 @@ class Shim:
         self.loop.run()
 
     def _accept(self, _events: int) -> None:
-        assert self._listener is not None
         connection, _ = self._listener.accept()
         self._connections.append(connection)
         self._serve_connection(connection)
@@ -403,3 +331,12 @@ class Shim:
                 self.cgroup.remove()
             except OSError:
                 pass  # collected at sampand's next start
+
+
+def _open_log(spec: dict[str, Any] | None) -> Writer | None:
+    try:
+        return open_writer(spec)
+    except (OSError, errors.SampanError) as error:
+        # The container runs already: a log that cannot be written must not end it.
+        os.write(2, f"sampan shim: cannot open the log: {error}\n".encode())
+        return None

@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sampan import errors
+from sampan.linux.capabilities import bounding, names_of
 from sampan.runtime.attach import ClientOptions
-from sampan.runtime.container import Stdio
 from sampan.runtime.process import exec_into
-from sampan.runtime.shim_process import ProcessIO
+from sampan.runtime.shim_launch import child_stdio
+from sampan.runtime.shim_process import Pipes, ProcessIO, make_pipes
 
 if TYPE_CHECKING:
     from sampan.runtime.shim import Shim
@@ -44,10 +45,18 @@ class Execs:
         if shim.exit is not None:
             raise errors.Conflict(f"container {shim.id} is not running")
         io = ProcessIO(shim.loop, tty=bool(body["tty"]), open_stdin=bool(body["open_stdin"]), stdin_once=True)
-        launched = self._launch(body, io)
+        pipes = None if io.tty else make_pipes(bool(body["open_stdin"]))
+        try:
+            launched = self._launch(body, pipes)
+        except BaseException:
+            if pipes is not None:
+                pipes.close_ours()
+            raise
         process = Exec(body["exec_id"], launched.pid, launched.pidfd, io)
         self._execs[process.id] = process
-        if launched.console is not None:
+        if pipes is not None:
+            io.adopt_pipes(pipes.stdin, pipes.stdout, pipes.stderr)
+        elif launched.console is not None:
             io.adopt_console(launched.console)
         io.start()
         if body.get("console_size"):
@@ -56,7 +65,7 @@ class Execs:
             io.attach(fds.pop(0), ClientOptions.from_json(body["attachment"]))
         return {"pid": launched.pid}
 
-    def _launch(self, body: dict[str, Any], io: ProcessIO) -> Any:
+    def _launch(self, body: dict[str, Any], pipes: Pipes | None) -> Any:
         shim = self._shim
         with open(f"{shim.task_dir}/launch.json", "rb") as launch_file:
             config = json.load(launch_file)["config"]
@@ -64,22 +73,19 @@ class Execs:
         if body.get("seccomp", True) and os.path.exists(f"{shim.task_dir}/seccomp.bpf"):
             with open(f"{shim.task_dir}/seccomp.bpf", "rb") as seccomp_file:
                 seccomp = seccomp_file.read()
-        ends = io.prepare()
         try:
             return exec_into(
                 shim.pid,
                 shim.pidfd,
                 merged_process(config.get("process", {}), body["process"], bool(body["tty"])),
-                stdio=Stdio(ends.stdin, ends.stdout, ends.stderr, None),
+                stdio=child_stdio(pipes),
                 cgroup=shim.cgroup,
                 seccomp_bpf=seccomp,
                 config=config,
             )
-        except BaseException:
-            io.drain()
-            raise
         finally:
-            ends.close()
+            if pipes is not None:
+                pipes.close_child()
 
     def _get(self, exec_id: str) -> Exec:
         process = self._execs.get(exec_id)
@@ -142,6 +148,10 @@ class Execs:
 def merged_process(init: dict[str, Any], process: dict[str, Any], tty: bool) -> dict[str, Any]:
     """What an exec runs as: the init's process, with whatever the request says instead. The environment is merged."""
     merged = {**init, **process, "terminal": tty}
+    merged.pop("consoleSize", None)
+    if merged.pop("privileged", False):
+        everything = names_of(bounding())
+        merged["capabilities"] = {kind: everything for kind in ("bounding", "effective", "permitted")}
     variables = [*init.get("env", []), *process.get("env", [])]
     merged["env"] = list({entry.partition("=")[0]: entry for entry in variables}.values())
     return merged

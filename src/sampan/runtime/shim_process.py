@@ -7,7 +7,7 @@ import os
 import struct
 import termios
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sampan.runtime.attach import CHUNK_BYTES, STDERR, STDOUT, Client, ClientOptions
 from sampan.runtime.shim_loop import HANGUP, READ, WRITE, Loop
@@ -21,17 +21,38 @@ class LogWriter(Protocol):
     def close(self) -> None: ...
 
 
-class ChildEnds:
-    """The descriptors that the process gets; closed by us once it runs."""
+class Pipes(NamedTuple):
+    """Both ends of a process's stdio without a tty. `stdin` is -1 where the process gets /dev/null."""
 
-    def __init__(self) -> None:
-        self.stdin = self.stdout = self.stderr = -1
+    child_stdin: int
+    child_stdout: int
+    child_stderr: int
+    stdin: int
+    stdout: int
+    stderr: int
 
-    def close(self) -> None:
-        attach_fds = {fd for fd in (self.stdin, self.stdout, self.stderr) if fd >= 0}
-        self.stdin = self.stdout = self.stderr = -1
-        for fd in attach_fds:
+    def close_child(self) -> None:
+        for fd in (self.child_stdin, self.child_stdout, self.child_stderr):
             os.close(fd)
+
+    def close_ours(self) -> None:
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+
+
+def make_pipes(open_stdin: bool) -> Pipes:
+    stdin = -1
+    if open_stdin:
+        child_stdin, stdin = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(stdin, False)
+    else:
+        child_stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    stdout, child_stdout = os.pipe2(os.O_CLOEXEC)
+    stderr, child_stderr = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(stdout, False)
+    os.set_blocking(stderr, False)
+    return Pipes(child_stdin, child_stdout, child_stderr, stdin, stdout, stderr)
 
 
 class ProcessIO:
@@ -58,23 +79,10 @@ class ProcessIO:
         self.on_log: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None  # the last client is gone
 
-    def prepare(self) -> ChildEnds:
-        """Create pipes (a pty comes from the container's own devpts, see `adopt_console`)."""
-        ends = ChildEnds()
-        if self.tty:
-            return ends
-        if self._open_stdin:
-            ends.stdin, self._stdin = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(self._stdin, False)
-        else:
-            ends.stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        read_end, ends.stdout = os.pipe2(os.O_CLOEXEC)
-        self._outputs[read_end] = STDOUT
-        read_end, ends.stderr = os.pipe2(os.O_CLOEXEC)
-        self._outputs[read_end] = STDERR
-        for fd in self._outputs:
-            os.set_blocking(fd, False)
-        return ends
+    def adopt_pipes(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Our ends of `make_pipes`."""
+        self._stdin = stdin
+        self._outputs = {stdout: STDOUT, stderr: STDERR}
 
     def adopt_console(self, console: int) -> None:
         os.set_blocking(console, False)

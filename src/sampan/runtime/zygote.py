@@ -21,6 +21,7 @@ from typing import NoReturn
 
 import sampan.runtime.rootfs_worker
 import sampan.runtime.shim
+from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_dumpable, set_name
 from sampan.runtime import protocol
 
@@ -37,6 +38,7 @@ def serve(sock: socket.socket) -> NoReturn:
     os.chdir("/")
     os.umask(0o022)
     sock.set_inheritable(False)
+    open_cgroup("/")  # imports the code for this kernel's version
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -60,12 +62,10 @@ def _child(sock: socket.socket, raw: protocol.Raw) -> NoReturn:
         sock.close()
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
-        message = protocol.parse(raw)
-        control = socket.socket(fileno=message.fds.pop(0))
-        if message.body["op"] == "rootfs":
-            sampan.runtime.rootfs_worker.run(message, control)
+        if raw.lane == protocol.LANE_ROOTFS:
+            sampan.runtime.rootfs_worker.run(protocol.parse(raw))
         else:
-            sampan.runtime.shim.run(message, control)
+            sampan.runtime.shim.run(raw)
         status = 0
     except BaseException:
         traceback.print_exc()

@@ -50,12 +50,12 @@ class ZygoteLink:
         if self._sock is None or not self._alive(wait=False):
             self._respawn()
 
-    def submit(self, body: dict[str, Any], *, blob: bytes = b"", fds: Sequence[int] = ()) -> None:
+    def submit(self, body: dict[str, Any], *, blob: bytes = b"", fds: Sequence[int] = (), lane: int) -> None:
         """Have a child forked for this request. `fds[0]` is the channel on which it answers; all stay the caller's.
 
         Raises `Internal` if no zygote can be started.
         """
-        data, memfd = protocol.encode(body, blob)
+        data, memfd = protocol.encode(body, blob, lane)
         try:
             all_fds = ([] if memfd is None else [memfd]) + list(fds)
             for attempt in (1, 2):
