@@ -120,7 +120,7 @@ def _endpoints(
                 "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
             )
         return {}
-    found = {mode: {}}
+    found: dict[str, dict[str, Any]] = {mode: {}}
     for name, settings in networking.items():
         if settings is not None and not isinstance(settings, dict):
             raise InvalidArgument(f"invalid JSON: the settings of endpoint {name} must be an object")

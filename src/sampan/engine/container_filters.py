@@ -48,7 +48,7 @@ def select(engine: Engine, containers: list[Container], options: Mapping[str, An
     everything = bool(options.get("all")) or limit > 0 or any(filters.get(name) for name in ("status", "exited"))
     if not everything and (filters.get("before") or filters.get("since")):
         everything = True
-    tests = [test for name, values in filters.items() if values and (test := _TESTS[name](engine, values))]
+    tests = [_TESTS[name](engine, values) for name, values in filters.items() if values]
     found = [
         each
         for each in containers

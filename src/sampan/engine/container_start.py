@@ -6,9 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sampan.engine import container_files, container_mounts, container_network, container_security, oci_config
-from sampan.engine.attach import log_spec
 from sampan.engine.container_model import Container, rfc3339
-from sampan.engine.logs import wanted_attributes
+from sampan.engine.logs import log_spec, wanted_attributes
 from sampan.engine.tasks import Task, TaskSpec
 from sampan.errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidArgument, NotModified, SampanError
 from sampan.linux.cgroup import open_cgroup

@@ -13,15 +13,40 @@ from sampan.linux.cgroup import open_cgroup
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
 
-_RESOURCES = (
-    "CpuShares Memory NanoCpus BlkioWeight CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems "
-    "MemoryReservation MemorySwap"
-).split()
-_REFUSED = (
-    "CgroupParent BlkioWeightDevice BlkioDeviceReadBps BlkioDeviceWriteBps BlkioDeviceReadIOps BlkioDeviceWriteIOps "
-    "Devices DeviceCgroupRules DeviceRequests MemorySwappiness OomKillDisable Ulimits CpuCount CpuPercent IOMaximumIOps "
-    "IOMaximumBandwidth KernelMemory KernelMemoryTCP"
-).split()
+_RESOURCES = [
+    "CpuShares",
+    "Memory",
+    "NanoCpus",
+    "BlkioWeight",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+    "CpusetCpus",
+    "CpusetMems",
+    "MemoryReservation",
+    "MemorySwap",
+]
+_REFUSED = [
+    "CgroupParent",
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+    "Devices",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "Ulimits",
+    "CpuCount",
+    "CpuPercent",
+    "IOMaximumIOps",
+    "IOMaximumBandwidth",
+    "KernelMemory",
+    "KernelMemoryTCP",
+]
 
 
 async def update(engine: Engine, container: Container, body: Any) -> list[str]:
@@ -66,12 +91,11 @@ def _changed(container: Container, wanted: dict[str, Any]) -> dict[str, Any]:
         changed["RestartPolicy"] = {"Name": policy["Name"], "MaximumRetryCount": policy.get("MaximumRetryCount") or 0}
     if "NanoCpus" in changed:
         changed |= {"CpuPeriod": 0, "CpuQuota": 0}
-    elif "CpuPeriod" in changed or "CpuQuota" in changed:
-        if container.host_config["NanoCpus"]:
-            option = "CPU Period" if "CpuPeriod" in changed else "CPU Quota"
-            raise Conflict(
-                _prefix(container) + f"Conflicting options: {option} cannot be updated as NanoCPUs has already been set"
-            )
+    elif ("CpuPeriod" in changed or "CpuQuota" in changed) and container.host_config["NanoCpus"]:
+        option = "CPU Period" if "CpuPeriod" in changed else "CPU Quota"
+        raise Conflict(
+            _prefix(container) + f"Conflicting options: {option} cannot be updated as NanoCPUs has already been set"
+        )
     return changed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.engine import container_files, create_fields
 from sampan.engine.container_model import Container
 from sampan.engine.container_status import status_text
+from sampan.errors import SampanError
 from sampan.store.containers import MountRecord
 
 if TYPE_CHECKING:
@@ -34,6 +34,16 @@ _EMPTY_ENDPOINT: dict[str, Any] = {
     "GlobalIPv6PrefixLen": 0,
     "DNSNames": None,
 }
+
+_DEFAULT_BRIDGE_FIELDS: tuple[str, ...] = (
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+)
+_DEFAULT_BRIDGE_FIELDS += ("IPv6Gateway", "MacAddress")
 
 
 def inspect(engine: Engine, container: Container, *, size: bool, api_version: Version) -> dict[str, Any]:
@@ -134,13 +144,18 @@ def networks(engine: Engine, container: Container) -> dict[str, dict[str, Any]]:
     found = {}
     for name, wanted in container.record.endpoints.items():
         known = {key: wanted[key] for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts") if key in wanted}
-        live = container.record.endpoint_states.get(name)
+        live: dict[str, Any] | None = container.record.endpoint_states.get(name)
         found[name] = {**_EMPTY_ENDPOINT, **known, **(live or {})}
-        if live is None and container.running:
-            network = engine.networks.find(name) if hasattr(engine.networks, "find") else None
-            if network is not None:
-                found[name]["NetworkID"] = network.id
+        if live is None and container.running:  # host and none: their networks have no endpoints of ours
+            found[name]["NetworkID"] = _network_id(engine, name)
     return found
+
+
+def _network_id(engine: Engine, name: str) -> str:
+    try:
+        return engine.networks.get(name).id
+    except SampanError:
+        return ""
 
 
 def _network_settings(engine: Engine, container: Container, api_version: Version) -> dict[str, Any]:
@@ -161,7 +176,16 @@ def _network_settings(engine: Engine, container: Container, api_version: Version
         found = {key: found[key] for key in ("SandboxID", "SandboxKey", "Ports")}
     else:
         default = named.get("bridge", _EMPTY_ENDPOINT)
-        for key in "EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen IPAddress IPPrefixLen IPv6Gateway MacAddress".split():
+        for key in [
+            "EndpointID",
+            "Gateway",
+            "GlobalIPv6Address",
+            "GlobalIPv6PrefixLen",
+            "IPAddress",
+            "IPPrefixLen",
+            "IPv6Gateway",
+            "MacAddress",
+        ]:
             found[key] = default[key]
     found["Networks"] = named
     return found
@@ -186,9 +210,6 @@ def ports(container: Container) -> list[dict[str, Any]]:
         if not bindings:
             found.append({"PrivatePort": private, "Type": protocol or "tcp"})
     return found
-
-
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]{}-]+")
 
 
 def command_text(container: Container) -> str:

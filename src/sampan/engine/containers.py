@@ -276,10 +276,9 @@ class Containers:
         """Summaries, newest first. Options: `all`, `size`, `limit`, `filters`, `api_version`."""
         found = container_filters.select(self._engine, list(self._by_id.values()), options)
         version = options.get("api_version", (1, 56))
+        sizes: Sequence[tuple[int, int] | None] = [None] * len(found)
         if options.get("size"):
             sizes = await asyncio.to_thread(lambda: [container_views.sizes(self._engine, each) for each in found])
-        else:
-            sizes = [None] * len(found)
         return [
             container_views.summary(self._engine, each, size=size, api_version=version)
             for each, size in zip(found, sizes, strict=True)

@@ -114,8 +114,24 @@ HOST_FIELDS: dict[str, tuple[str, Any]] = {
 }
 
 HIDDEN_IF_EMPTY = frozenset(
-    "ExposedPorts Healthcheck ArgsEscaped NetworkDisabled MacAddress StopSignal StopTimeout Shell Annotations StorageOpt "
-    "Tmpfs Sysctls Init Mounts KernelMemory KernelMemoryTCP".split()
+    [
+        "ExposedPorts",
+        "Healthcheck",
+        "ArgsEscaped",
+        "NetworkDisabled",
+        "MacAddress",
+        "StopSignal",
+        "StopTimeout",
+        "Shell",
+        "Annotations",
+        "StorageOpt",
+        "Tmpfs",
+        "Sysctls",
+        "Init",
+        "Mounts",
+        "KernelMemory",
+        "KernelMemoryTCP",
+    ]
 )
 """Left out of inspect when null, empty, zero or false (Go's `omitempty`)."""
 

@@ -17,9 +17,40 @@ _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _CONSISTENCY = ("consistent", "cached", "delegated", "default")
 _TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 _TMPFS_FLAGS = frozenset(
-    "ro rw exec noexec suid nosuid dev nodev sync async dirsync remount mand nomand atime noatime diratime nodiratime bind "
-    "rbind unbindable runbindable private rprivate shared rshared slave rslave relatime norelatime strictatime "
-    "nostrictatime".split()
+    [
+        "ro",
+        "rw",
+        "exec",
+        "noexec",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "sync",
+        "async",
+        "dirsync",
+        "remount",
+        "mand",
+        "nomand",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "bind",
+        "rbind",
+        "unbindable",
+        "runbindable",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+    ]
 )
 
 
@@ -123,15 +154,13 @@ def parse_mount(mount: Mapping[str, Any], api_version: tuple[int, int]) -> Mount
 
 
 def _check_options(mount: Mapping[str, Any], kind: str) -> None:
+    prefix = f'invalid mount config for type "{kind}": '
     for owner in ("bind", "volume", "tmpfs", "image"):
-        if owner != kind and mount.get(f"{owner.capitalize()}Options"):
-            raise InvalidArgument(
-                f'invalid mount config for type "{kind}": field {owner.capitalize()}Options must not be specified'
-                if kind != "bind"
-                else f'invalid mount config for type "bind": {owner.capitalize()}Options must not be specified on mount type "bind"'
-            )
+        field = f"{owner.capitalize()}Options"
+        if owner != kind and mount.get(field):
+            raise InvalidArgument(prefix + f'{field} must not be specified on mount type "{kind}"')
     if mount.get("ClusterOptions"):
-        raise InvalidArgument(f'invalid mount config for type "{kind}": field ClusterOptions must not be specified')
+        raise InvalidArgument(prefix + f'ClusterOptions must not be specified on mount type "{kind}"')
 
 
 def _parse_bind_mount(record: MountRecord, mount: Mapping[str, Any], api_version: tuple[int, int]) -> None:

@@ -37,8 +37,10 @@ DEFAULT_CAPABILITIES = [
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_ANNOTATION = "org.sampan.init"
 _INIT_PATH = "/sbin/docker-init"
-_IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax")
-_IPC_SYSCTLS += ("kernel.shmmni", "kernel.shm_rmid_forced")
+_IPC_SYSCTLS = frozenset(
+    {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"}
+    | {"kernel.shmmni", "kernel.shm_rmid_forced"}
+)
 
 
 class Places(msgspec.Struct, kw_only=True):
