@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.routing import Json, Request, Route, Status
-from sampan.engine import networks
+from sampan.engine import container_network, networks
 from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -38,18 +38,16 @@ async def remove(engine: Engine, request: Request) -> None:
 async def connect(engine: Engine, request: Request) -> Status:
     body = await request.json()
     network = engine.networks.get(request.path("id"))
-    await engine.containers.connect_network(
-        str(body.get("Container") or ""), network.id, body.get("EndpointConfig") or {}
-    )
+    container = engine.containers.get(str(body.get("Container") or ""))
+    await container_network.connect(engine, container, network.name, body.get("EndpointConfig") or {})
     return Status(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> Status:
     body = await request.json()
     network = engine.networks.get(request.path("id"))
-    await engine.containers.disconnect_network(
-        str(body.get("Container") or ""), network.id, force=bool(body.get("Force"))
-    )
+    container = engine.containers.get(str(body.get("Container") or ""))
+    await container_network.disconnect(engine, container, network.name, force=bool(body.get("Force")))
     return Status(200)
 
 

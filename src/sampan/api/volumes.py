@@ -18,7 +18,7 @@ async def list_volumes(engine: Engine, request: Request) -> dict[str, Any]:
 
 async def create(engine: Engine, request: Request) -> Json:
     body = await request.json(required=False) or {}
-    volume = engine.volumes.create(
+    volume = await engine.volumes.create(
         str(body.get("Name") or ""), str(body.get("Driver") or ""), body.get("Labels"), body.get("DriverOpts")
     )
     return Json(201, volumes.describe(engine, volume))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sampan.engine.config import EngineConfig
@@ -95,7 +96,7 @@ def _passes(engine: Engine, network: Network, filters: Filters) -> bool:
     for kind in filters.get("type", []):
         if kind not in ("custom", "builtin"):
             raise InvalidArgument(f"invalid filter: 'type'='{kind}'")
-    tests = {
+    tests: dict[str, Callable[[str], bool]] = {
         "driver": lambda value: network.driver == value,
         "id": lambda value: value in network.id,
         "name": lambda value: value in network.name,

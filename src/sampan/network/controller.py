@@ -100,10 +100,11 @@ class Networks:
         if self._firewall is not None:
             self._firewall.close()
 
-    def remove_all(self) -> None:
-        """Delete every bridge, veth and table of this engine: for tests and for the package's removal. Blocking."""
-        for name in [*self._links.own_veths(), *(network.bridge for network in self._bridged())]:
-            self._links.delete(name)
+    async def remove_all(self) -> None:
+        """Delete every bridge, veth and table of this engine: for tests and for the package's removal."""
+        bridges = [network.bridge for network in self._bridged()]
+        for name in [*await self._run(self._links.own_veths), *bridges]:
+            await self._run(self._links.delete, name)
         if self._firewall is not None:
             self._firewall.remove()
 
@@ -149,7 +150,9 @@ class Networks:
             InvalidArgument, Forbidden, Conflict, NotFound: see `definition.define`.
             Internal: the kernel refused; nothing is left.
         """
-        network = define(body, self._registry, self._links, self._settings)
+        own = predefined.own_bridges(self._registry, self._settings)
+        host = await self._run(self._links.occupied, own)
+        network = define(body, self._registry, host, self._settings)
         self._registry.add(network)
         try:
             await self._run(self._links.ensure_bridge, network)
@@ -239,7 +242,7 @@ class Networks:
         if network.driver != "bridge":
             raise Forbidden(f"container cannot be connected to {network.name} network")
         endpoint = await self._attachments.attach(
-            network, container_id, sandbox, endpoint_config or {}, names, container_name, dns
+            network, container_id, sandbox, endpoint_config or {}, names, container_name, dns or self._settings.dns
         )
         if sandbox is not None:
             self._tell("connect", network, container_id)

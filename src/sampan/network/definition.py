@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sampan.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from sampan.network import predefined
 from sampan.network.ipam import DEFAULT_POOLS, choose_subnet, complete, overlap
-from sampan.network.links import Links
-from sampan.network.model import Network, NetworkSettings, Subnet
+from sampan.network.model import IPNetwork, Network, NetworkSettings, Subnet
 from sampan.network.registry import Registry
 from sampan.network.timestamp import now_rfc3339
 
@@ -21,8 +20,10 @@ _MTU = "com.docker.network.driver.mtu"
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 
 
-def define(body: Mapping[str, Any], registry: Registry, links: Links, settings: NetworkSettings) -> Network:
-    """The network that a request describes; nothing is made yet. Blocking (it looks at the host's routes).
+def define(
+    body: Mapping[str, Any], registry: Registry, host: Sequence[IPNetwork], settings: NetworkSettings
+) -> Network:
+    """The network that a request describes; nothing is made yet. `host` are the subnets that the host itself uses.
 
     Raises:
         InvalidArgument: bad name, subnet, option.
@@ -52,7 +53,7 @@ def define(body: Mapping[str, Any], registry: Registry, links: Links, settings: 
         bridge=_bridge_name(options, network_id, registry),
         mtu=_mtu(options, settings.mtu),
     )
-    network.subnets = _subnets(network, ipam.get("Config") or [], registry, links, settings)
+    network.subnets = _subnets(network, ipam.get("Config") or [], registry, host, settings)
     return network
 
 
@@ -94,7 +95,7 @@ def _mtu(options: Mapping[str, str], default: int) -> int:
 
 
 def _subnets(
-    network: Network, given: list[dict[str, Any]], registry: Registry, links: Links, settings: NetworkSettings
+    network: Network, given: list[dict[str, Any]], registry: Registry, host: Sequence[IPNetwork], settings: NetworkSettings
 ) -> list[Subnet]:
     chosen = [
         complete(
@@ -119,7 +120,7 @@ def _subnets(
     versions = {subnet.network.version for subnet in chosen}
     if network.enable_ipv4 and 4 not in versions:
         pools = settings.default_address_pools or DEFAULT_POOLS
-        taken = [*predefined.occupied(registry, links, settings), *ours, *(each.network for each in chosen)]
+        taken = [*host, *ours, *(each.network for each in chosen)]
         chosen.insert(0, complete(Subnet(str(choose_subnet(pools, taken)))))
     if network.enable_ipv6 and 6 not in versions:
         chosen.append(complete(Subnet(_unique_local(settings.instance, network.id))))

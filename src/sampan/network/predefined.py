@@ -74,8 +74,13 @@ def _bridge_subnet(registry: Registry, links: Links, settings: NetworkSettings, 
     return complete(Subnet(str(choose_subnet(pools, taken)), settings.default_gateway))
 
 
+def own_bridges(registry: Registry, settings: NetworkSettings) -> frozenset[str]:
+    """The names of all bridges that are ours, made or about to be."""
+    return frozenset(network.bridge for network in registry.networks() if network.bridge) | {settings.bridge_name}
+
+
 def occupied(registry: Registry, links: Links, settings: NetworkSettings) -> list[IPNetwork]:
     """Subnets of the host and of our networks other than the default one. Blocking."""
-    own = frozenset(network.bridge for network in registry.networks() if network.bridge) | {settings.bridge_name}
+    own = own_bridges(registry, settings)
     ours = [subnet.network for each in registry.networks() if not each.predefined for subnet in each.subnets]
     return [*links.occupied(own), *ours]

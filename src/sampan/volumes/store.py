@@ -1,7 +1,7 @@
-"""Volumes of the local driver: a directory `<root>/<name>/_data` each, or a mount that their options describe.
+"""Volumes of the local driver: a directory `<root>/<name>/_data` each, on which a volume with options has its mount.
 
-A volume with options is mounted in each container's own mount namespace, so that the host's mount table never grows: a
-device, a bind or an NFS export is shared all the same, a tmpfs is each container's own.
+Such a mount is made on the host when the first container that uses it starts, so that all containers share it, and goes
+with the volume.
 
 A volume exists when its row does: the row is written before the directory is made, and deleted after the directory was
 renamed away, so that a crash in between loses nothing and leaves only a name that the next start sweeps.
@@ -15,13 +15,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
 from sampan.errors import Conflict, Internal, InvalidArgument, NotFound
 from sampan.store.database import Database
 from sampan.store.volumes import VolumeRows
+from sampan.volumes import mounting
 from sampan.volumes.model import ANONYMOUS_LABEL, Volume, check_name, check_options
 
 _DATA = "_data"
@@ -84,22 +84,17 @@ class Volumes:
         """The directory that holds (or would hold) a volume's files, as inspect shows it."""
         return f"{self._root}/{name}/{_DATA}"
 
-    def mount(self, name: str) -> dict[str, Any]:
-        """The `type`, `source` and `options` of the OCI mount that brings the volume into a container.
+    async def prepare(self, name: str) -> None:
+        """Make the mountpoint ready for a container's start: a volume with options is mounted there now.
 
         Raises:
             NotFound: no such volume.
+            InvalidArgument: the mount fails.
         """
         volume = self.get(name)
-        options = volume.options
-        if not options.get("device"):
-            return {"type": "bind", "source": self.mountpoint(name), "options": ["rbind"]}
-        flags = [flag for flag in options.get("o", "").split(",") if flag]
-        kind = options["type"]
-        if kind in ("none", "bind") or "bind" in flags or "rbind" in flags:
-            kind = "bind"
-            flags = flags if "bind" in flags or "rbind" in flags else ["rbind", *flags]
-        return {"type": kind, "source": options["device"], "options": flags}
+        target = self.mountpoint(name)
+        if volume.options.get("device") and not await asyncio.to_thread(mounting.is_mounted, target):
+            await asyncio.to_thread(mounting.mount_volume, name, volume.options, target)
 
     def wants_copy_up(self, name: str) -> bool:
         """Whether the image's files are to be copied in on first use: an empty directory of the local driver."""
@@ -117,7 +112,7 @@ class Volumes:
 
     # --- changing
 
-    def create(
+    async def create(
         self,
         name: str = "",
         driver: str = "local",
@@ -170,6 +165,8 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         if users := self.users(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        if self._volumes[name].options.get("device") and mounting.is_mounted(self.mountpoint(name)):
+            await asyncio.to_thread(mounting.unmount_volume, self.mountpoint(name))
         grave = f"{self._root}/{_GRAVE}{secrets.token_hex(8)}"
         try:
             os.rename(f"{self._root}/{name}", grave)
