@@ -99,6 +99,9 @@ class _Planner:
 
     async def plan(self) -> Plan:
         last = target_stage(self.file, self.options.target)
+        names = [stage.name for stage in self.file.stages[: last.number + 1] if stage.name]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise InvalidArgument(f"{twice} stage name already used")
         needed = self._needed(last)
         for stage in self.file.stages[: last.number + 1]:
             if stage.number in needed:
@@ -150,9 +153,6 @@ class _Planner:
         return self.images[key]
 
     async def _stage(self, stage: Stage) -> PlannedStage:
-        for other in self.file.stages[: stage.number]:
-            if stage.name and other.name == stage.name and other.number in self.planned:
-                raise InvalidArgument(f"{stage.name} stage name already used")
         planned = await self._start(stage)
         evaluator = Evaluator(self.lexer, self.options, planned.state, self._node_of(stage))
         triggers = list(planned.state.config.get("OnBuild") or [])

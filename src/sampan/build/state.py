@@ -86,13 +86,13 @@ class StageState:
         return "LABEL " + " ".join(f"{name}={value}" for name, value in pairs)
 
     def cmd(self, command: Command) -> str:
-        words = self.words(command)
+        words = self.words(command) if command.words else []
         self.set("Cmd", words)
         self.command_given = bool(words)
         return f"CMD {quoted(words)}"
 
     def entrypoint(self, command: Command) -> str:
-        words = self.words(command)
+        words = self.words(command) if command.words else []
         self.set("Entrypoint", words)
         if not self.command_given:
             # An inherited CMD was meant for the inherited ENTRYPOINT.

@@ -10,6 +10,7 @@ The cache keeps layers alive that no image needs; `prune` gives them back.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -45,6 +46,7 @@ from sampan.types.ids import new_id
 from sampan.types.platform import Platform
 from sampan.types.reference import Reference
 
+_log = logging.getLogger(__name__)
 _CONTEXT_THREADS = 16
 _WORK_THREADS = 4
 
@@ -172,8 +174,13 @@ class Builder:
             return await self._run(prepared, report)
         except SampanError as error:
             await report.error(error)
+        except ConnectionError:
+            raise  # the client is gone: nobody to tell
         except OSError as error:
             await report.error(Internal(f"build failed: {error.strerror or error}"))
+        except Exception as error:
+            _log.exception("build failed")
+            await report.error(Internal(f"build failed: {error!r}"))
         return None
 
     async def _run(self, prepared: PreparedBuild, report: ClassicReport) -> str:

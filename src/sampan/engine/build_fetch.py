@@ -12,6 +12,7 @@ import aiohttp
 
 from sampan.build.copying import Download
 from sampan.errors import InvalidArgument
+from sampan.registry.failures import connection_failed
 
 _CONNECT_TIMEOUT_S = 30
 _IDLE_TIMEOUT_S = 120
@@ -36,7 +37,7 @@ class HttpFetcher:
                 ) as response:
                     return await self._receive(url, response, directory)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise InvalidArgument(f'ADD failed: Get "{url}": {error or type(error).__name__}') from error
+            raise InvalidArgument(f"ADD failed: {connection_failed('GET', url, error).message}") from error
 
     async def _receive(self, url: str, response: aiohttp.ClientResponse, directory: str) -> Download:
         if any(step.url.scheme == "https" for step in response.history) and response.url.scheme != "https":

@@ -16,8 +16,10 @@ from sampan.build.interfaces import RunRequest
 from sampan.build.options import Limits
 from sampan.engine import create_fields, oci_config
 from sampan.engine.config import EngineConfig
+from sampan.engine.container_model import MASKED_PATHS, READONLY_PATHS
+from sampan.engine.container_security import seccomp_filter
 from sampan.engine.tasks import Attachment, Task, Tasks, TaskSpec
-from sampan.errors import Internal, InvalidArgument, NotFound, SampanError
+from sampan.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, NotFound, SampanError
 from sampan.network import resolv_conf
 
 if TYPE_CHECKING:
@@ -27,16 +29,15 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 16
 _HEADER = struct.Struct(">BxxxI")
 _SIGKILL = 9
+# What dockerd says through containerd and runc; clients look for the end of it.
+_LAUNCH_PREFIX = (
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    "runc create failed: unable to start container process: "
+)
 _HOSTS = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     "fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 )
-_MASKED_PATHS = [
-    *("/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
-    *("/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"),
-    "/sys/devices/virtual/powercap",
-]
-_READ_ONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
 class TaskRunner:
@@ -74,7 +75,10 @@ class TaskRunner:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         stack.callback(ours.close)
-        config = self._oci_config(request, places)
+        run = request.run
+        asked = _host_config(run.limits, "host" if run.network == "host" else "default", run.insecure)
+        host = create_fields.fill(asked, create_fields.HOST_FIELDS, "HostConfig")
+        config = self._oci_config(request, host, places)
         spec = TaskSpec(
             id=request.task_id,
             config=config,
@@ -89,21 +93,20 @@ class TaskRunner:
             state_dir=state,
             netns_fd=sandbox.fd if sandbox is not None else None,
             attachments=[Attachment(fd=theirs.detach(), framed=True)],
-            seccomp_bpf=self._seccomp(request, config),
+            seccomp_bpf=seccomp_filter(host, self._config),
             cgroup_path=config["linux"]["cgroupsPath"],
         )
-        task = await self._tasks.start(spec)
+        try:
+            task = await self._tasks.start(spec)
+        except (CommandNotFound, CommandNotExecutable) as error:
+            raise type(error)(f"{_LAUNCH_PREFIX}{error.message}: unknown") from None
         stack.push_async_callback(_end, task)
         return _Output(task, ours, request)
 
     # --- the process
 
-    def _oci_config(self, request: RunRequest, places: oci_config.Places) -> dict[str, Any]:
+    def _oci_config(self, request: RunRequest, host: dict[str, Any], places: oci_config.Places) -> dict[str, Any]:
         run = request.run
-        network = "host" if run.network == "host" else "default"
-        host = create_fields.fill(
-            _host_config(run.limits, network, run.insecure), create_fields.HOST_FIELDS, "HostConfig"
-        )
         config = oci_config.build_step_config(
             step_id=request.task_id,
             args=list(run.arguments),
@@ -118,11 +121,6 @@ class TaskRunner:
         )
         config["mounts"] = [*config["mounts"], *request.mounts]
         return config
-
-    def _seccomp(self, request: RunRequest, config: dict[str, Any]) -> bytes | None:
-        if request.run.insecure:
-            return None
-        return compiled_seccomp(self._config, config)
 
     # --- the network
 
@@ -224,8 +222,8 @@ def _host_config(limits: Limits, network: str, privileged: bool) -> dict[str, An
         "ShmSize": limits.shm_size_bytes,
         "CgroupParent": limits.cgroup_parent,
         "Ulimits": limits.ulimits,
-        "MaskedPaths": _MASKED_PATHS,
-        "ReadonlyPaths": _READ_ONLY_PATHS,
+        "MaskedPaths": MASKED_PATHS,
+        "ReadonlyPaths": READONLY_PATHS,
     }
 
 
@@ -235,8 +233,3 @@ def _write(directory: str, name: str, text: str) -> str:
         file.write(text)
         os.fchmod(file.fileno(), 0o644)
     return path
-
-
-def compiled_seccomp(engine: EngineConfig, config: dict[str, Any]) -> bytes | None:
-    """The BPF program of a step."""
-    raise Internal("not yet")
