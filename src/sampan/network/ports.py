@@ -50,9 +50,9 @@ def parse_host_port(text: str) -> tuple[int, int]:
     """
     if text in ("", "0"):
         return 0, 0
-    low, _, high = text.partition("-")
+    low, dash, high = text.partition("-")
     first = _number(low, text)
-    last = _number(high, text) if high else first
+    last = _number(high, text) if dash else first
     if last < first:
         raise InvalidArgument(f'invalid port specification: "{text}"')
     return first, last
