@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from sampan.client.transport import Hijacked, Response
 
 
-def detach_keys(context: Context, chosen: str) -> bytes:
-    """--detach-keys, `detachKeys` of the configuration, or ctrl-p,ctrl-q."""
-    return parse_keys(chosen or context.config.get("detachKeys") or DEFAULT_KEYS)
+def detach_keys(context: Context, chosen: str) -> tuple[str, bytes]:
+    """--detach-keys or `detachKeys` of the configuration as text for the engine, and as bytes, ctrl-p,ctrl-q if neither.
+
+    The engine must know a chosen sequence though we never send it: it would act on its own default.
+    """
+    text = chosen or context.config.get("detachKeys")
+    return text, parse_keys(text or DEFAULT_KEYS)
 
 
 class NoTerminal(InvalidArgument):

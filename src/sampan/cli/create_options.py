@@ -52,7 +52,7 @@ FLAGS = """
     --health-cmd string              Command that tells whether the container is healthy
     --health-interval duration       Time between two checks (ms|s|m|h) (default 0s)
     --health-retries int             Failed checks in a row that make it unhealthy
-    --health-start-interval duration Time between two checks while it starts (ms|s|m|h) (default 0s)
+    --health-start-interval duration  Time between two checks while it starts (ms|s|m|h) (default 0s)
     --health-start-period duration   Time to start up, in which failures do not count (ms|s|m|h) (default 0s)
     --health-timeout duration        Time that one check may take (ms|s|m|h) (default 0s)
 -h, --hostname string                Host name

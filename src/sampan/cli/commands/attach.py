@@ -8,7 +8,7 @@ from sampan.cli.flags import Options
 from sampan.errors import Conflict
 
 FLAGS = """
-    --detach-keys string   Keys that leave the container running (default ctrl-p,ctrl-q)
+    --detach-keys string   Keys that leave the container running (ctrl-p,ctrl-q unless configured)
     --no-stdin             Only show its output
     --sig-proxy            Pass our signals on to it (default true)
 """
@@ -28,10 +28,11 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
         raise Conflict("cannot attach to a restarting container, wait until it is running")
     stdin = not options.on("no-stdin") and config["OpenStdin"]
     attached.require_terminal(attach_stdin=stdin, tty=config["Tty"])
+    keys_text, keys = attached.detach_keys(context, options.text("detach-keys"))
     waiting = containers.wait(container_id)
-    link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True, detach_keys=options.text("detach-keys"))
+    link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True, detach_keys=keys_text)
     session = attached.Attachment(
-        link, stdin=stdin, tty=config["Tty"], keys=attached.detach_keys(context, options.text("detach-keys")),
+        link, stdin=stdin, tty=config["Tty"], keys=keys,
         proxy_signals=options.on("sig-proxy") and not config["Tty"],
         resize=lambda height, width: containers.resize(container_id, height, width),
         send_signal=lambda signal: containers.kill(container_id, signal),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FLAGS = """
 -d, --detach               Leave the command running
-    --detach-keys string   Keys that leave the command running (default ctrl-p,ctrl-q)
+    --detach-keys string   Keys that leave the command running (ctrl-p,ctrl-q unless configured)
 -e, --env list             Environment variable: NAME=value, or NAME to pass our own
     --env-file list        File of environment variables, one on each line
 -i, --interactive          Connect our standard input
@@ -40,7 +40,7 @@ def _exec(context: Context, options: Options, arguments: list[str]) -> int:
     name, command = arguments[0], arguments[1:]
     tty, detached = options.on("tty"), options.on("detach")
     stdin = options.on("interactive") and not detached
-    keys = attached.detach_keys(context, options.text("detach-keys"))
+    keys_text, keys = attached.detach_keys(context, options.text("detach-keys"))
     body: dict[str, Any] = {
         "User": options.text("user"),
         "Privileged": options.on("privileged"),
@@ -48,7 +48,7 @@ def _exec(context: Context, options: Options, arguments: list[str]) -> int:
         "AttachStdin": stdin,
         "AttachStdout": not detached,
         "AttachStderr": not detached,
-        "DetachKeys": options.text("detach-keys"),
+        "DetachKeys": keys_text,
         "Env": environment.read_variables(options.many("env-file"), options.many("env")),
         "WorkingDir": options.text("workdir"),
         "Cmd": command,

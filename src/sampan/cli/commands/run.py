@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FLAGS = create_options.FLAGS + """
 -d, --detach                         Leave it running and print its id
-    --detach-keys string             Keys that leave the container running (default ctrl-p,ctrl-q)
+    --detach-keys string             Keys that leave the container running (ctrl-p,ctrl-q unless configured)
     --sig-proxy                      Pass our signals on to it (default true)
 """
 
@@ -61,7 +61,7 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
 
     tty = bool(body["Tty"])
     attached.require_terminal(attach_stdin=bool(body["AttachStdin"]), tty=tty)
-    keys = attached.detach_keys(context, options.text("detach-keys"))
+    keys_text, keys = attached.detach_keys(context, options.text("detach-keys"))
     size = terminal.size()
     if tty and size:
         body["HostConfig"]["ConsoleSize"] = list(size)
@@ -72,7 +72,7 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
     if wants_stream:
         link = containers.attach(
             container_id, stdin=body["AttachStdin"], stdout=body["AttachStdout"], stderr=body["AttachStderr"],
-            detach_keys=options.text("detach-keys"),
+            detach_keys=keys_text,
         )
     waiting = containers.wait(container_id, "removed" if options.on("rm") else "next-exit")
     if link is None:

@@ -9,7 +9,7 @@ from sampan.errors import InvalidArgument, NotModified
 
 FLAGS = """
 -a, --attach               Show its output and pass signals on
-    --detach-keys string   Keys that leave the container running (default ctrl-p,ctrl-q)
+    --detach-keys string   Keys that leave the container running (ctrl-p,ctrl-q unless configured)
 -i, --interactive          Connect our standard input too
 """
 
@@ -30,10 +30,11 @@ def _start_attached(context: Context, options: Options, name: str) -> int:
     container_id, config = found["Id"], found["Config"]
     stdin = options.on("interactive") and config["OpenStdin"]
     attached.require_terminal(attach_stdin=stdin, tty=config["Tty"])
-    link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True)
+    keys_text, keys = attached.detach_keys(context, options.text("detach-keys"))
+    link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True, detach_keys=keys_text)
     waiting = containers.wait(container_id, "removed" if found["HostConfig"]["AutoRemove"] else "next-exit")
     session = attached.Attachment(
-        link, stdin=stdin, tty=config["Tty"], keys=attached.detach_keys(context, options.text("detach-keys")),
+        link, stdin=stdin, tty=config["Tty"], keys=keys,
         proxy_signals=True,
         resize=lambda height, width: containers.resize(container_id, height, width),
         send_signal=lambda signal: containers.kill(container_id, signal),
