@@ -173,13 +173,15 @@ class Authorizer:
             return f"Bearer {token[0]}"
         return None
 
-    async def answer(self, challenges: list[Challenge], scope: str) -> str | None:
-        """The header that answers a 401; None if there is nothing (more) to try.
+    async def answer(self, challenges: list[Challenge], scope: str, refused: str | None) -> str | None:
+        """The header that answers a 401 to a request with the header `refused`; None if there is nothing (more) to try.
 
         Raises:
             Unauthorized: the token service refuses the credentials.
         """
-        rejected = self.header(scope)
+        known = self.header(scope)
+        if known is not None and known != refused:
+            return known  # another request has answered meanwhile
         for challenge in challenges:
             if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
                 if self._credentials.registry_token:
@@ -189,7 +191,7 @@ class Authorizer:
             if challenge.scheme == "basic" and self._credentials.username:
                 self._basic = True
                 header = self._credentials.basic()
-                return None if header == rejected else header
+                return None if header == refused else header
         return None
 
     async def _fetch_token(self, parameters: dict[str, str], scope: str) -> None:

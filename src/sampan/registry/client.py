@@ -225,7 +225,7 @@ class Repository:
                 asked = True
                 challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
                 response.close()
-                authorization = await authorizer.answer(challenges, scope)
+                authorization = await authorizer.answer(challenges, scope, authorization)
                 if authorization is None:
                     raise _no_credentials(method, url, [challenge.scheme for challenge in challenges], self.push)
                 continue
