@@ -85,7 +85,7 @@ class EngineConfig(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
     userns_remap: str = ""
     default_runtime: str = "sampan"
     runtimes: dict[str, Runtime] = {}
-    log_driver: str = "local"
+    log_driver: str = "json-file"  # docker-py reads the output of `run` under this name only; bounded all the same
     log_opts: dict[str, str] = {}
     storage_driver: str = "overlay2"
     # registries

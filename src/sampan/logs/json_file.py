@@ -16,6 +16,8 @@ from sampan.logs.local import rotate
 MAX_LINE_BYTES = 16 * 1024
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _NAMES = {1: "stdout", 2: "stderr"}
+# Stands for a line's end while a whole chunk is encoded in one go; the encoder passes it through.
+_END = "\ue000"
 
 
 class JsonFileWriter:
@@ -42,20 +44,38 @@ class JsonFileWriter:
         held = self._partial[stream]
         if held:
             data = held + data
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        entries = [piece for line in lines for piece in _pieces(line + b"\n")]
+        end = data.rfind(b"\n") + 1
+        lines, rest = data[:end], data[end:]
+        pieces = []
         while len(rest) >= MAX_LINE_BYTES:
-            entries.append(rest[:MAX_LINE_BYTES])
+            pieces.append(rest[:MAX_LINE_BYTES])
             rest = rest[MAX_LINE_BYTES:]
         self._partial[stream] = rest
-        if entries:
-            self._append(stream, entries)
+        if lines:
+            self._append(self._encode_lines(stream, lines))
+        if pieces:
+            self._append(self._encode_pieces(stream, pieces))
 
-    def _append(self, stream: int, entries: list[bytes]) -> None:
-        tail = f',"stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339_nano(time.time_ns())}"}}\n'
-        text = "".join([f'{{"log":{_encode(entry.decode("utf-8", "replace"))}{tail}' for entry in entries])
-        payload = text.encode()
+    def _tail(self, stream: int) -> str:
+        return f',"stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339_nano(time.time_ns())}"}}\n'
+
+    def _encode_lines(self, stream: int, lines: bytes) -> bytes:
+        """Whole lines, as many as a read brought: one pass of the C encoder for all, where none needs to be cut."""
+        text = lines.decode("utf-8", "replace")
+        if _END in text or _has_long_line(lines):
+            return self._encode_pieces(
+                stream, [piece for line in lines[:-1].split(b"\n") for piece in _pieces(line + b"\n")]
+            )
+        between = '\\n"' + self._tail(stream) + '{"log":"'
+        encoded: str = _encode(text.replace("\n", _END))
+        # `"a<END>b<END>"` becomes `{"log":"a\n",…}` and so on; the opening of an entry that does not come is cut off
+        return ('{"log":' + encoded[:-1].replace(_END, between))[: -len('{"log":"')].encode()
+
+    def _encode_pieces(self, stream: int, pieces: list[bytes]) -> bytes:
+        tail = self._tail(stream)
+        return "".join([f'{{"log":{_encode(piece.decode("utf-8", "replace"))}{tail}' for piece in pieces]).encode()
+
+    def _append(self, payload: bytes) -> None:
         if 0 < self._max_size_bytes < self._size_bytes + len(payload) and self._size_bytes:
             self._rotate()
         try:
@@ -81,8 +101,18 @@ class JsonFileWriter:
         """Write what the process left without a newline, then close."""
         for stream, rest in self._partial.items():
             if rest:
-                self._append(stream, [rest])
+                self._append(self._encode_pieces(stream, [rest]))
         os.close(self._fd)
+
+
+def _has_long_line(lines: bytes) -> bool:
+    start = 0
+    while len(lines) - start > MAX_LINE_BYTES:
+        end = lines.rfind(b"\n", start, start + MAX_LINE_BYTES)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _pieces(line: bytes) -> list[bytes]:

@@ -46,8 +46,8 @@ def open_writer(log: dict[str, Any] | None) -> Writer | None:
 
         return JsonFileWriter(
             log["path"],
-            max_size_bytes=parse_size(options.get("max-size", "-1")),
-            max_files=int(options.get("max-file", 1)),
+            max_size_bytes=parse_size(options["max-size"]) if "max-size" in options else DEFAULT_MAX_SIZE_BYTES,
+            max_files=int(options.get("max-file", DEFAULT_MAX_FILES)),
             attributes=log.get("attributes") or {},
         )
     raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
