@@ -22,6 +22,22 @@ BIN = Path(sys.executable).parent
 BUSYBOX = "/bin/busybox"
 
 
+def _enter_network_of_our_own() -> None:
+    """Tests that need root run in a network namespace of their own: no firewall of the host, least of all another engine's,
+    reaches them, and nothing that they make can stay behind in the host's network."""
+    from sampan.linux.netlink import netns, rtnetlink
+    from sampan.linux.netlink.channel import Channel
+
+    netns.unshare_network()
+    channel = Channel()
+    channel.batch([rtnetlink.set_link_up(1)])
+    channel.close()
+
+
+if os.geteuid() == 0:
+    _enter_network_of_our_own()
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=60)

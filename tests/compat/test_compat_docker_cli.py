@@ -44,7 +44,7 @@ def test_run_prints_and_leaves_nothing(engine: EngineProcess, network: str) -> N
     [
         (["true"], 0),
         (["sh", "-c", "exit 7"], 7),
-        (["sh", "-c", "kill -9 $$"], 137),
+        (["sh", "-c", "sleep 9 & kill -9 $!; wait $!"], 137),
         (["/no/such"], 127),
         (["no-such"], 127),
         (["/etc"], 126),
@@ -53,6 +53,12 @@ def test_run_prints_and_leaves_nothing(engine: EngineProcess, network: str) -> N
 def test_exit_codes(engine: EngineProcess, command: list[str], code: int) -> None:
     assert engine.docker("run", "--rm", "busybox", *command).returncode == code
     assert ok(engine.docker("ps", "-aq")) == ""
+
+
+def test_a_killed_container_is_137(engine: EngineProcess) -> None:
+    made = ok(engine.docker("run", "-d", "busybox", "sleep", "60")).strip()
+    ok(engine.docker("kill", made))
+    assert ok(engine.docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", made)).split() == ["137", "false"]
 
 
 def test_unknown_image_and_flag_are_125(engine: EngineProcess) -> None:
