@@ -73,11 +73,8 @@ async def wait(engine: Engine, request: Request) -> None:
     container, future = engine.containers.waiter(request.path("id"), request.query("condition"))
     try:
         async with request.stream("application/json") as stream:
-            exit_code, error = await future
-            body: dict[str, Any] = {"StatusCode": exit_code}
-            if error:
-                body["Error"] = {"Message": error}
-            await stream.send(encode_json(body))
+            exit_code, _ = await future
+            await stream.send(encode_json({"StatusCode": exit_code}))
     finally:
         container_exit.drop_waiter(container, future)
 

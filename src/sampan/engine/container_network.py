@@ -56,6 +56,8 @@ def _join(engine: Engine, container: Container, target: str) -> int:
     if not owner.running or not owner.pid:
         raise Conflict(f"cannot join network namespace of a non running container: container {owner.id} is not running")
     container.network_owner = owner.network_owner or owner
+    container.record.config["Hostname"] = container.network_owner.config["Hostname"]
+    container.record.config["Domainname"] = container.network_owner.config["Domainname"]
     return os.open(f"/proc/{owner.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -145,7 +145,10 @@ def networks(engine: Engine, container: Container) -> dict[str, dict[str, Any]]:
     for name, wanted in container.record.endpoints.items():
         known = {key: wanted[key] for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts") if key in wanted}
         live: dict[str, Any] | None = container.record.endpoint_states.get(name)
-        found[name] = {**_EMPTY_ENDPOINT, **known, **(live or {})}
+        settings: dict[str, Any] = {**_EMPTY_ENDPOINT, **known}
+        if live is not None:
+            settings.update(live)
+        found[name] = settings
         if live is None and container.running:  # host and none: their networks have no endpoints of ours
             found[name]["NetworkID"] = _network_id(engine, name)
     return found

@@ -38,10 +38,8 @@ def _kernel(host: dict[str, Any]) -> list[Mount]:
         _mount("/sys", "sysfs", "sysfs", [*_NO_EXEC, *unprivileged]),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_NO_EXEC, *([] if cgroup_writable else ["ro"])]),
     ]
-    if host["IpcMode"] == "host":
-        mounts.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", *_NO_EXEC]))
-    else:
-        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", _NO_EXEC))
+    # the file system shows the queues of the IPC namespace that mounts it, the host's too: no bind is needed
+    mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", _NO_EXEC))
     return mounts
 
 
