@@ -34,6 +34,8 @@ async def commit(
     """
     if config is not None and not isinstance(config, dict):
         raise InvalidArgument("invalid JSON: the configuration must be an object")
+    if not container_name:
+        raise InvalidArgument('invalid name or ID supplied: ""')
     container = engine.containers.get(container_name)
     reference = named(repository, tag).with_default_tag() if repository else None
     hold = pause and container.running and not container.paused

@@ -105,7 +105,7 @@ def child_config(
 ) -> dict[str, Any]:
     """The config of an image that adds one step (and, unless it is empty, one layer) to `base`."""
     result: dict[str, Any] = copy.deepcopy(base.config) if base else {}
-    for stale in ("container", "container_config", "id", "parent"):
+    for stale in ("comment", "container", "container_config", "id", "parent"):
         result.pop(stale, None)
     if base is None:
         chosen = platform or Platform.host()
