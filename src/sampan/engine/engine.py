@@ -61,8 +61,8 @@ class Engine:
         await engine.networks.start()
         await engine.volumes.start()
         engine.builder.clean()
-        engine.images.clean()
         await engine.containers.recover()
+        engine.images.clean()  # only now is it known which layers containers need
         return engine
 
     async def close(self) -> None:
