@@ -386,6 +386,64 @@ async def test_foreign_rules_are_untouched_and_reported(host: Sandbox) -> None:
     channel.close()
 
 
+async def test_beside_a_docker_engine_that_drops_what_is_forwarded(host: Sandbox, outside: Sandbox) -> None:
+    transaction = nft.Transaction(nft.FAMILY_IPV4, "filter")
+    transaction.add_table()
+    transaction.add_base_chain("FORWARD", "filter", nft.FORWARD, 0, drops=True)
+    transaction.add_chain("DOCKER-USER")
+    channel = nft.open_channel()
+    transaction.commit(channel)
+    found = Networks(Database(":memory:"), settings())
+    await found.start()
+    assert "iptables -I DOCKER-USER -i nettest0 -j ACCEPT" in found.warnings[0]
+    await found.create({"Name": "blue"})
+    await found.create({"Name": "cell", "Internal": True})
+    one, first = await container(found, "one")
+    two, _ = await container(found, "two")
+    three, _ = await container(found, "three", "blue")
+    four, _ = await container(found, "four", "cell")
+    servers = [await serve(one, 80), await serve(outside, 80)]
+    await found.publish("one" * 8, first, {"80/tcp": [{"HostPort": "8080"}]})
+    assert await inside(host, lambda: ask("127.0.0.1", 8080)) == first.gateway
+    assert await inside(outside, lambda: ask(HOST_ADDRESS, 8080)) != ""
+    assert await inside(two, lambda: ask(HOST_ADDRESS, 8080)) != ""
+    assert await inside(three, lambda: ask(HOST_ADDRESS, 8080)) != ""
+    assert await inside(two, lambda: ask(first.ipv4, 80)) != ""
+    assert await inside(two, lambda: ask(OUTSIDE_ADDRESS, 80)) == HOST_ADDRESS
+    assert await inside(three, lambda: ask(first.ipv4, 80)) == ""
+    assert await inside(four, lambda: ask(first.ipv4, 80)) == ""
+    assert await inside(four, lambda: ask(OUTSIDE_ADDRESS, 80)) == ""
+    assert await inside(outside, lambda: ask(HOST_ADDRESS, found._relay.tcp_port)) == ""  # type: ignore[union-attr]
+    for server in servers:
+        shut(server)
+    for sandbox in (one, two, three, four):
+        sandbox.close()
+    await found.remove_all()
+    await found.close()
+    assert nft.tables(channel, nft.FAMILY_IPV4) == ["filter"]
+    channel.close()
+
+
+async def test_many_at_once_and_nothing_left(networks: Networks, host: Sandbox) -> None:
+    async def run(number: int) -> str:
+        sandbox = await networks.sandbox()
+        name = f"c{number}"
+        endpoint = await networks.connect("bridge", name, sandbox, {}, [name], container_name=name)
+        await networks.publish(name, endpoint, {"80/tcp": [{}]})
+        await networks.unpublish(name)
+        sandbox.close()
+        await networks.disconnect("bridge", name)
+        return str(endpoint.mac)
+
+    assert len(set(await asyncio.gather(*map(run, range(60))))) == 60
+    await asyncio.sleep(1)
+    assert [link.name for link in links(host) if link.kind == "veth"] == []
+    assert networks.endpoints(networks.get("bridge").id) == []
+    channel = nft.open_channel()
+    assert nft.elements(channel, nft.FAMILY_IPV4, "nettest", "published_any") == []
+    channel.close()
+
+
 async def test_connect_and_publish_are_fast(networks: Networks) -> None:
     connect_s, publish_s = [], []
     for number in range(15):

@@ -28,6 +28,7 @@ from sampan.network.model import Endpoint, Network, NetworkSettings, Publication
 from sampan.network.names import Names
 from sampan.network.publisher import Publisher
 from sampan.network.registry import Registry
+from sampan.network.relay import Relay
 from sampan.network.resolver import Resolver
 from sampan.network.sandbox import Sandbox, SandboxPool
 from sampan.store.database import Database
@@ -56,6 +57,7 @@ class Networks:
         self._attachments = Attachments(self._registry, self._links, self._resolver, self._run)
         self._firewall = Firewall(settings.table_name) if settings.enable_firewall else None
         self._publisher = Publisher(self._firewall)
+        self._relay: Relay | None = None
         self.warnings: _StringList = []
 
     async def start(self) -> None:
@@ -72,33 +74,48 @@ class Networks:
             predefined.ensure(self._registry, self._links, self._settings)
             for network in self._bridged():
                 self._links.ensure_bridge(network)
+            await self._look_at_foreign()
             if self._firewall is not None and not self._firewall.exists():
                 self._firewall.reset(self._bridged(), [])
         except OSError as error:
             raise Internal(f"failed to set up the networks: {error}") from error
-        self._warn_of_foreign()
         await self._pool.start()
 
-    def _warn_of_foreign(self) -> None:
+    async def _look_at_foreign(self) -> None:
         drop = foreign.find_forward_drop(self._settings.table_name)
-        if drop is not None:
-            self.warnings.append(drop.warning(self._settings.bridge_name))
-            _log.warning("%s", self.warnings[-1])
+        if drop is None or self._firewall is None:
+            return
+        self.warnings.append(drop.warning(self._settings.bridge_name))
+        _log.warning("%s", self.warnings[-1])
+        if drop.of_docker:
+            self._relay = Relay(self._bridged)
+            await self._relay.start()
+            self._firewall.relay_ports = (self._relay.tcp_port, self._relay.dns_port)
 
     def _bridged(self) -> _NetworkList:
         return [network for network in self._registry.networks() if network.driver == "bridge"]
 
     async def close(self) -> None:
-        """Stop. Interfaces, rules and leases stay for the containers that go on running."""
+        """Stop. Interfaces, rules and leases stay for the containers that go on running; if there are none, all goes."""
         await self._pool.close()
         if self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
+        if not any(endpoint.interface for endpoint in self._registry.all_endpoints()):
+            await self._quietly_remove_all()
         self._resolver.close()
         self._publisher.close()
+        if self._relay is not None:
+            self._relay.close()
         self._thread.shutdown(wait=True)
         self._links.close()
         if self._firewall is not None:
             self._firewall.close()
+
+    async def _quietly_remove_all(self) -> None:
+        try:
+            await self.remove_all()
+        except OSError as error:
+            _log.warning("network clean-up failed: %s", error)
 
     async def remove_all(self) -> None:
         """Delete every bridge, veth and table of this engine: for tests and for the package's removal."""

@@ -40,6 +40,7 @@ class Firewall:
 
     def __init__(self, table: str) -> None:
         self._table = table
+        self.relay_ports: tuple[int, int] | None = None  # where TCP and DNS go while others drop what is forwarded
         self._channel: Channel = nft.open_channel()
 
     def close(self) -> None:
@@ -59,7 +60,7 @@ class Firewall:
             transaction.add_table()
             transaction.delete_table()
             transaction.add_table()
-            _write_static(transaction, version)
+            _write_static(transaction, version, self.relay_ports)
             _write_networks(transaction, version, known)
             _add(transaction, [each for each in published if each.version == version])
             try:
@@ -138,7 +139,7 @@ def _elements(publications: Iterable[Publication]) -> dict[str, list[Element]]:
     return found
 
 
-def _write_static(transaction: Transaction, version: int) -> None:
+def _write_static(transaction: Transaction, version: int, relay_ports: tuple[int, int] | None) -> None:
     address, size = (nft.TYPE_IPV4, 4) if version == 4 else (nft.TYPE_IPV6, 16)
     target = nft.concatenated(address, nft.TYPE_PORT)
     ports = (nft.TYPE_PROTOCOL, nft.TYPE_PORT)
@@ -162,9 +163,18 @@ def _write_static(transaction: Transaction, version: int) -> None:
         ex.lookup_map(_ANY),
         ex.destination_nat(version, _REG, _REG + after),
     )
-    for name, hook in (("prerouting", nft.PREROUTING), ("output", nft.OUTPUT)):
-        transaction.add_base_chain(name, "nat", hook, nft.PRIORITY_DSTNAT)
-        transaction.add_rule(name, ex.match_destination_local(), ex.verdict(ex.JUMP, "published"))
+    published = (ex.match_destination_local(), ex.verdict(ex.JUMP, "published"))
+    transaction.add_base_chain("output", "nat", nft.OUTPUT, nft.PRIORITY_DSTNAT)
+    transaction.add_rule("output", *published)
+    transaction.add_base_chain("prerouting", "nat", nft.PREROUTING, nft.PRIORITY_DSTNAT)
+    if relay_ports is None or version == 6:
+        transaction.add_rule("prerouting", *published)
+    else:
+        # Published ports are then served by the sockets that reserve them.
+        away = (ex.match_input_in(_BRIDGES), ex.match_destination_local(equal=False))
+        tcp, dns = (ex.match_protocol(number) for number in (socket.IPPROTO_TCP, socket.IPPROTO_UDP))
+        transaction.add_rule("prerouting", *away, tcp, ex.redirect(relay_ports[0]))
+        transaction.add_rule("prerouting", *away, dns, ex.match_destination_port(53), ex.redirect(relay_ports[1]))
     transaction.add_base_chain("postrouting", "nat", nft.POSTROUTING, nft.PRIORITY_SRCNAT)
     transaction.add_base_chain("forward", "filter", nft.FORWARD, nft.PRIORITY_FILTER)
     if version == 4:

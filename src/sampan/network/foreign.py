@@ -21,30 +21,31 @@ class ForwardDrop(NamedTuple):
     table: str
     chain: str
     bridged_too: bool
+    of_docker: bool = False
 
     def warning(self, bridge: str) -> str:
         """What is broken, and what an administrator can do about it."""
         reach = "or between containers, " if self.bridged_too else ""
+        if self.of_docker:
+            return (
+                f"Docker drops what is forwarded (nftables table ip {self.table}, chain {self.chain}): TCP and DNS of "
+                f"containers go through a relay in the engine, other protocols do not leave the host. "
+                f"Sampan does not change Docker's rules; to let traffic pass: {self._remedy(bridge)}"
+            )
         return (
             f"another firewall (nftables table ip {self.table}, chain {self.chain}) drops forwarded packets by policy: "
             f"containers will not reach the outside, {reach}nor be reached from it, unless its rules accept them. "
-            f"Sampan does not change others' rules; to allow it: "
+            f"Sampan does not change others' rules; to allow it: {self._remedy(bridge)}"
+        )
+
+    def _remedy(self, bridge: str) -> str:
+        return (
             f"iptables -I {self._place()} -i {bridge} -j ACCEPT; "
             f"iptables -I {self._place()} -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
         )
 
     def _place(self) -> str:
-        return "DOCKER-USER" if self.chain == "FORWARD" and _has_docker() else "FORWARD"
-
-
-def _has_docker() -> bool:
-    channel = nft.open_channel()
-    try:
-        return "DOCKER-USER" in nft.chain_names(channel, nft.FAMILY_IPV4, "filter")
-    except NetlinkError:
-        return False
-    finally:
-        channel.close()
+        return "DOCKER-USER" if self.of_docker else "FORWARD"
 
 
 def find_forward_drop(own_table: str) -> ForwardDrop | None:
@@ -56,7 +57,8 @@ def find_forward_drop(own_table: str) -> ForwardDrop | None:
             for chain in nft.base_chains(channel, family):
                 if chain.hook == nft.FORWARD and chain.drops and chain.table != own_table:
                     bridged = netns.read_sysctl("net/bridge/bridge-nf-call-iptables") == "1"
-                    return ForwardDrop(chain.table, chain.name, bridged)
+                    docker = family == nft.FAMILY_IPV4 and "DOCKER-USER" in nft.chain_names(channel, family, chain.table)
+                    return ForwardDrop(chain.table, chain.name, bridged, docker)
     except NetlinkError:
         return None
     finally:

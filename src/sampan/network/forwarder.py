@@ -81,7 +81,7 @@ class Forwarder:
             except OSError:
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(_carry(connection, self._target))
+            task = self._loop.create_task(carry(connection, self._target))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -136,7 +136,7 @@ class Forwarder:
             known[0].close()
 
 
-async def _carry(connection: socket.socket, target: tuple[str, int]) -> None:
+async def carry(connection: socket.socket, target: tuple[str, int]) -> None:
     """Both directions of one TCP connection, each with its own end of stream."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET

@@ -102,8 +102,8 @@ class Resolver:
         """Answer on the sockets, which this object owns from now on."""
         self.forget(container_id)
         loop = asyncio.get_running_loop()
-        client = _Client(self._lookup, container_id, tuple(upstreams))
-        datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(client), sock=sockets[0])
+        client = QueryClient(self._lookup, container_id, tuple(upstreams))
+        datagrams, _ = await loop.create_datagram_endpoint(lambda: DatagramService(client), sock=sockets[0])
         stream = await asyncio.start_server(client.stream, sock=sockets[1])
         self._services[container_id] = _Service(datagrams, stream)
 
@@ -119,7 +119,7 @@ class Resolver:
             self.forget(container_id)
 
 
-class _Client:
+class QueryClient:
     """One container's questions."""
 
     def __init__(self, lookup: Lookup, container_id: str, upstreams: tuple[str, ...]) -> None:
@@ -168,30 +168,33 @@ class _Client:
             writer.close()
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, client: _Client) -> None:
+class DatagramService(asyncio.DatagramProtocol):
+    """Questions by UDP; those of askers that `admit` refuses are dropped."""
+
+    def __init__(self, client: QueryClient, admit: Callable[[str], bool] = lambda address: True) -> None:
         self._client = client
+        self._admit = admit
         self._transport: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
-    def datagram_received(self, data: bytes, address: object) -> None:
-        if len(data) < 12 or self._transport is None:
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        if len(data) < 12 or self._transport is None or not self._admit(address[0]):
             return
         reply = self._client.known(data)
         if reply is not None:
-            self._transport.sendto(reply, address)  # type: ignore[arg-type]
+            self._transport.sendto(reply, address)
             return
         task = asyncio.get_running_loop().create_task(self._forward(data, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _forward(self, data: bytes, address: object) -> None:
+    async def _forward(self, data: bytes, address: tuple[str, int]) -> None:
         reply = await self._client.forward(data, over_tcp=False)
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(reply, address)  # type: ignore[arg-type]
+            self._transport.sendto(reply, address)
 
 
 async def _ask_udp(address: str, query: bytes) -> bytes:

@@ -136,10 +136,10 @@ def match_destination_translated() -> bytes:
     return _ct(_CT_STATUS) + _mask(struct.pack("=I", CT_STATUS_DST_NAT)) + _compare(bytes(4), equal=False)
 
 
-def match_destination_local() -> bytes:
-    """The destination is one of the host's own addresses."""
+def match_destination_local(*, equal: bool = True) -> bytes:
+    """The destination is (or is not) one of the host's own addresses."""
     fib = expression("fib", nl.u32be(1, REGISTER), nl.u32be(2, _FIB_RESULT_ADDRTYPE), nl.u32be(3, _FIB_FLAG_DADDR))
-    return fib + _compare(struct.pack("=I", _RTN_LOCAL))
+    return fib + _compare(struct.pack("=I", _RTN_LOCAL), equal=equal)
 
 
 def match_protocol(number: int) -> bytes:
@@ -192,4 +192,4 @@ def counter() -> bytes:
 
 def redirect(port: int) -> bytes:
     """To a local port (the address of the interface the packet came in by)."""
-    return immediate(struct.pack(">H", port)) + expression("redir", nl.u32be(1, REGISTER))
+    return immediate(struct.pack(">H", port)) + expression("redir", nl.u32be(1, REGISTER), nl.u32be(2, REGISTER))
