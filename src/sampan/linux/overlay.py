@@ -7,7 +7,7 @@ import errno
 import os
 
 from sampan.linux import mount as _mount
-from sampan.linux.syscalls import SYS_MOUNT, syscall
+from sampan.linux.syscalls import AT_FDCWD, SYS_MOUNT, syscall
 
 MAXIMUM_LAYERS = 125
 """Docker's own limit; the kernel's is 500, and the options must fit one page."""
@@ -75,7 +75,7 @@ def _mount_tolerant(target: str, options: str, flags: int) -> None:
 
 
 def _bind_readonly(source: str, target: str) -> None:
-    descriptor = _mount.open_tree(_mount.AT_FDCWD, source, clone=True)
+    descriptor = _mount.open_tree(AT_FDCWD, source, clone=True)
     try:
         _mount.mount_setattr(descriptor, set_flags=_mount.MOUNT_ATTR_RDONLY)
         target_fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -32,7 +32,7 @@ def create(options: Any, *, wait: bool = True) -> tuple[cli_state.State, Launche
     try:
         path = (config.get("linux") or {}).get("cgroupsPath") or f"/{options.container}"
         if ":" in path:  # systemd's form slice:prefix:name, which we serve without systemd
-            slice_name, prefix, name = (path.split(":") + ["", ""])[:3]
+            slice_name, prefix, name = [*path.split(":"), "", ""][:3]
             path = f"/{slice_name}/{prefix}-{name}".replace("//", "/")
         state.data |= {"cgroup": path, "rootfs": _rootfs_path(bundle, config)}
         cgroup = open_cgroup(path)

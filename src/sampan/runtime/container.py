@@ -24,6 +24,7 @@ from sampan.linux import process, tty
 from sampan.linux.cgroup import Cgroup
 from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, FLAGS, setns, unshare, write_id_maps
 from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, clone3, filesystem_type, openat2
+
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
 from sampan.runtime import credentials, devices, init_loop, launch_error, mounts
 from sampan.runtime.launch_error import LaunchError

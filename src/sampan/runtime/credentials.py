@@ -38,9 +38,9 @@ def set_rlimits(limits: list[dict[str, Any]]) -> None:
         kind = _RLIMITS.get(limit["type"])
         if kind is None:
             raise LaunchError(f"invalid rlimit type {limit['type']!r}")
-        values = tuple(value if value < 1 << 63 else -1 for value in (limit["soft"], limit["hard"]))
+        soft, hard = (value if value < 1 << 63 else -1 for value in (limit["soft"], limit["hard"]))
         try:
-            resource.setrlimit(kind, values)
+            resource.setrlimit(kind, (soft, hard))
         except (OSError, ValueError) as error:
             raise LaunchError(f"error setting rlimits for type {kind}: {describe(error)}") from None
 

@@ -7,7 +7,7 @@ import stat
 from typing import Any, Final
 
 from sampan.linux import mount as m
-from sampan.linux.syscalls import AT_FDCWD
+from sampan.linux.syscalls import AT_FDCWD, RESOLVE_IN_ROOT, openat2
 from sampan.runtime import targets
 from sampan.runtime.launch_error import LaunchError
 
@@ -68,7 +68,7 @@ def _make(root: int, dev: int, entry: dict[str, Any], bind: bool) -> None:
 
 def open_null(root: int) -> int:
     """The container's /dev/null, proven to be the null device and not what an image put in its place."""
-    descriptor = targets.openat2(root, "dev/null", os.O_PATH, resolve=targets.RESOLVE_IN_ROOT)
+    descriptor = openat2(root, "dev/null", os.O_PATH, resolve=RESOLVE_IN_ROOT)
     found = os.fstat(descriptor)
     if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
         os.close(descriptor)

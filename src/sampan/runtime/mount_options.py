@@ -70,7 +70,9 @@ def parse(options: list[str]) -> MountOptions:
         elif option not in _IGNORED:
             data.append(option)
     bind = "bind" in options or "rbind" in options
-    return MountOptions(bind, "rbind" in options, *flags, *recursive_flags, propagation, copy_up, data)
+    return MountOptions(
+        bind, "rbind" in options, flags[0], flags[1], recursive_flags[0], recursive_flags[1], propagation, copy_up, data
+    )
 
 
 def _turn(flags: list[int], change: tuple[int, int]) -> None:

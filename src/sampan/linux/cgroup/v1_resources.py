@@ -67,7 +67,7 @@ def _memory(paths: dict[str, str], memory: dict[str, Any]) -> None:
     if len(writes) == 2 and swap is not None:
         # memsw may never be below limit: raise memsw first when it grows.
         current = files.read_int(f"{paths.get('memory', '')}/memory.memsw.limit_in_bytes")
-        if swap == -1 or (limit != -1 and current < limit):
+        if swap == -1 or (limit is not None and limit != -1 and current < limit):
             writes.reverse()
     for name, value in writes:
         if name.startswith("memory.memsw") and not os.path.exists(f"{paths.get('memory', '')}/{name}"):
