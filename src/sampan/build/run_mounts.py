@@ -40,7 +40,7 @@ class RunMounts:
 
     def __init__(self, cache_root: str, secrets_root: str) -> None:
         self.cache_root = cache_root
-        self._secrets_root = secrets_root
+        self.secrets_root = secrets_root
         self._locks: dict[str, asyncio.Lock] = {}
         self._private: set[str] = set()
 
@@ -94,8 +94,8 @@ class RunMounts:
             mounted.environment.append(f"{mount.variable}={value.decode('utf-8', 'surrogateescape')}")
         if not mount.target:
             return
-        os.makedirs(self._secrets_root, mode=0o700, exist_ok=True)
-        path = os.path.join(self._secrets_root, os.urandom(16).hex())
+        os.makedirs(self.secrets_root, mode=0o700, exist_ok=True)
+        path = os.path.join(self.secrets_root, os.urandom(16).hex())
         stack.callback(_remove_file, path)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400), "wb") as file:
             file.write(value)

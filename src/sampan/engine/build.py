@@ -91,9 +91,13 @@ class Builder:
 
     def clean(self) -> None:
         """At start-up: what builds that were under way when the last engine died had on disk."""
-        for root in (self._work_root, self._contexts_root):
-            for name in os.listdir(root):
-                shutil.rmtree(os.path.join(root, name), ignore_errors=True)
+        for root in (self._work_root, self._contexts_root, self._mounts.secrets_root):
+            for name in os.listdir(root) if os.path.isdir(root) else ():
+                path = os.path.join(root, name)
+                if os.path.isdir(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    os.unlink(path)
 
     async def close(self) -> None:
         """Stop the threads; running builds are cancelled by their requests."""

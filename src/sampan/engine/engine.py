@@ -60,8 +60,8 @@ class Engine:
         engine = cls(config, zygote)
         await engine.networks.start()
         await engine.volumes.start()
-        engine.builder.clean()
         await engine.containers.recover()
+        engine.builder.clean()  # after the steps that still ran are dead
         engine.images.clean()  # only now is it known which layers containers need
         return engine
 
