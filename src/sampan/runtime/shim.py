@@ -25,7 +25,7 @@ from typing import Any
 
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
-from sampan.linux.process import set_child_subreaper, set_name
+from sampan.linux.process import set_child_subreaper, set_parent_death_signal
 from sampan.logs.writer import Writer, open_writer
 from sampan.runtime import protocol, shim_launch
 from sampan.runtime.attach import ClientOptions
@@ -39,19 +39,26 @@ _encode = json.JSONEncoder().encode
 _CLIENT_FLUSH_S = 30.0
 
 
-def run(raw: protocol.Raw) -> None:
-    """Body of the shim process, from its request to the container's end."""
+def run(requests: socket.socket, notify: int) -> None:
+    """Body of a spare pair of processes, from the wait for a request to the container's end. The caller exits after.
+
+    `requests` is the socket that all spares wait on; `notify` is written to when this one has got its request.
+    """
     os.setsid()
     set_child_subreaper()
-    set_name("sampan-shim")
     ours, theirs = protocol.pair()
     launcher = os.fork()
     if launcher == 0:
         ours.close()
-        shim_launch.run(raw, theirs)
+        set_parent_death_signal(_signal.SIGKILL)
+        shim_launch.run(requests, notify, theirs)
         return
-    theirs.close()
-    protocol.close_all(raw.fds)
+    for end in (theirs, requests):
+        end.close()
+    os.close(notify)
+    if not ours.recv(1):  # no request, or one for a worker
+        return
+    set_parent_death_signal(0)  # from here on the zygote may die without us
     watched = ours.recv(1)
     handed = protocol.receive_raw(ours) if watched else None
     ours.close()

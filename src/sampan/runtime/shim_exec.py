@@ -151,7 +151,7 @@ def merged_process(init: dict[str, Any], process: dict[str, Any], tty: bool) -> 
     merged.pop("consoleSize", None)
     if merged.pop("privileged", False):
         everything = names_of(bounding())
-        merged["capabilities"] = {kind: everything for kind in ("bounding", "effective", "permitted")}
+        merged["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), everything)
     variables = [*init.get("env", []), *process.get("env", [])]
     merged["env"] = list({entry.partition("=")[0]: entry for entry in variables}.values())
     return merged

@@ -16,8 +16,9 @@ from typing import Any
 
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
+from sampan.linux.process import set_parent_death_signal
 from sampan.linux.tty import set_window_size
-from sampan.runtime import protocol
+from sampan.runtime import protocol, rootfs_worker
 from sampan.runtime.attach import discard
 from sampan.runtime.container import Stdio, launch
 from sampan.runtime.shim_files import process_start_ticks, remove_task_dir, replace_file, write_file
@@ -33,9 +34,25 @@ def child_stdio(pipes: Pipes | None) -> Stdio:
     return Stdio(pipes.child_stdin, pipes.child_stdout, pipes.child_stderr, None)
 
 
-def run(raw: protocol.Raw, shim: socket.socket) -> None:
-    """Body of the launcher process. `shim` gets the hand-over, or EOF when the start failed."""
-    request = protocol.parse(raw)
+def run(requests: socket.socket, notify: int, shim: socket.socket) -> None:
+    """Body of the launcher process: one request. `shim` gets a byte when it is for a shim, then the hand-over, or EOF
+    when the start failed."""
+    raw = protocol.receive_raw(requests)
+    if raw is None:
+        return
+    os.write(notify, b"u")
+    os.close(notify)
+    requests.close()
+    if raw.lane == protocol.LANE_ROOTFS:
+        shim.close()
+        set_parent_death_signal(0)
+        rootfs_worker.run(protocol.parse(raw))
+        return
+    shim.send(b"s")
+    _start(protocol.parse(raw), shim)
+
+
+def _start(request: protocol.Message, shim: socket.socket) -> None:
     control = socket.socket(fileno=request.fds.pop(0))
     netns_fd = request.fds.pop(0) if request.body["netns"] else None
     launcher = Launcher(request.body, request.blob)

@@ -1,12 +1,13 @@
-"""The zygote: a small warm process that forks shims and rootfs workers.
+"""The zygote: a small warm process that forks shims and rootfs workers, one ahead of the need.
 
 It is an interpreter of its own with the standard library only (no site, no asyncio), imports once what its children need,
 freezes its heap (so that a child's garbage collector does not touch, and thereby copy, shared pages) and then does
-nothing but `recvmsg → fork`. A request is not even parsed here: bytes and descriptors go to the child as they came, the
-first descriptor being the channel on which the child answers. It holds no state and never runs code from an image.
+nothing but keep one spare pair of processes: a future shim and its launcher. The launcher waits on sampand's socket, so a
+request meets processes that exist already; it tells the zygote, which forks the next pair meanwhile. The zygote never
+reads a request, holds no state, and never runs code from an image.
 
-When sampand's end of the socket closes, the zygote ends; its children do not. When the zygote is killed, sampand starts
-another; the children do not notice.
+When sampand's end of the socket closes, zygote and spares end; shims in use do not. When the zygote is killed, its spares
+die with it and sampand starts another; shims in use do not notice.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from __future__ import annotations
 import _signal
 import gc
 import os
+import select
 import socket
 import sys
+import time
 import traceback
 from typing import NoReturn
 
-import sampan.runtime.rootfs_worker
 import sampan.runtime.shim
 from sampan.linux.cgroup import open_cgroup
-from sampan.linux.process import set_dumpable, set_name
-from sampan.runtime import protocol
+from sampan.linux.process import set_dumpable, set_name, set_parent_death_signal
 
 
 def main(fd: int) -> NoReturn:
@@ -46,26 +47,40 @@ def serve(sock: socket.socket) -> NoReturn:
         sock.send(b"ready")
     except OSError:
         os._exit(0)  # sampand is gone already
+    poller = select.poll()
+    poller.register(sock.fileno(), 0)  # only the hang-up, which cannot be masked
     while True:
-        raw = protocol.receive_raw(sock)
-        if raw is None:
+        used = _fork_spare(sock)
+        poller.register(used, select.POLLIN)
+        if any(fd == sock.fileno() for fd, _ in poller.poll()):
             os._exit(0)
-        if os.fork() == 0:
-            _child(sock, raw)
-        protocol.close_all(raw.fds)
+        poller.unregister(used)
+        os.close(used)
 
 
-def _child(sock: socket.socket, raw: protocol.Raw) -> NoReturn:
-    """Become what the request says, and never return to the zygote's loop."""
+def _fork_spare(sock: socket.socket) -> int:
+    """A descriptor that becomes readable when the new spare is in use, or dead."""
+    used, notify = os.pipe2(os.O_CLOEXEC)
+    while True:
+        try:
+            child = os.fork()
+            break
+        except OSError:  # too many processes: requests wait in the socket meanwhile
+            time.sleep(0.05)
+    if child == 0:
+        os.close(used)
+        _become_spare(sock, notify)
+    os.close(notify)
+    return used
+
+
+def _become_spare(sock: socket.socket, notify: int) -> NoReturn:
     status = 1
     try:
-        sock.close()
+        set_parent_death_signal(_signal.SIGKILL)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
-        if raw.lane == protocol.LANE_ROOTFS:
-            sampan.runtime.rootfs_worker.run(protocol.parse(raw))
-        else:
-            sampan.runtime.shim.run(raw)
+        sampan.runtime.shim.run(sock, notify)
         status = 0
     except BaseException:
         traceback.print_exc()
