@@ -41,8 +41,8 @@ def mount_overlay(
                 descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 descriptors.append(descriptor)
                 options += f",{name}=/proc/self/fd/{descriptor}"
+            _forget_volatile_mark(work)
             if volatile:
-                _forget_volatile_mark(work)
                 options += ",volatile"
         _mount_tolerant(target, options, _mount.MS_RDONLY if readonly else 0)
     finally:
@@ -51,7 +51,8 @@ def mount_overlay(
 
 
 def _forget_volatile_mark(work: str) -> None:
-    """A volatile mount leaves a mark that forbids the next one; whoever asks for volatile has accepted what it means."""
+    """A volatile mount leaves a mark that forbids every later one, also of another kind (a copy out of a stopped
+    container). The mark warns of a crash in between; whoever asked for volatile has accepted what that means."""
     mark = f"{work}/work/incompat/volatile"
     try:
         os.unlink(f"{mark}/dirty")
