@@ -63,27 +63,30 @@ def open_sockets(netns_fd: int) -> tuple[socket.socket, socket.socket]:
 
 
 def _redirect(udp_port: int, tcp_port: int) -> None:
-    transaction = nft.Transaction(nft.FAMILY_IPV4, _TABLE)
-    transaction.add_table()
-    transaction.delete_table()
-    transaction.add_table()
-    transaction.add_base_chain("output", "nat", nft.OUTPUT, nft.PRIORITY_DSTNAT)
-    address = socket.inet_aton(RESOLVER_ADDRESS)
-    for protocol, port in ((socket.IPPROTO_UDP, udp_port), (socket.IPPROTO_TCP, tcp_port)):
-        transaction.add_rule(
-            "output",
-            ex.match_destination_in(4, address, b"\xff" * 4),
-            ex.match_protocol(protocol),
-            ex.match_destination_port(_DNS_PORT),
-            ex.immediate(address, ex.REGISTER),
-            ex.immediate(struct.pack(">H", port), ex.REGISTER + 1),
-            ex.destination_nat(4, ex.REGISTER, ex.REGISTER + 1),
-        )
     channel = nft.open_channel()
     try:
+        transaction = nft.Transaction(nft.FAMILY_IPV4, _TABLE)
+        if _TABLE in nft.tables(channel, nft.FAMILY_IPV4):
+            transaction.delete_table()  # an earlier life's; costs some 10 ms, in which the kernel waits for readers
+        transaction.add_table()
+        transaction.add_base_chain("output", "nat", nft.OUTPUT, nft.PRIORITY_DSTNAT)
+        for protocol, port in ((socket.IPPROTO_UDP, udp_port), (socket.IPPROTO_TCP, tcp_port)):
+            transaction.add_rule("output", *_redirection(protocol, port))
         transaction.commit(channel)
     finally:
         channel.close()
+
+
+def _redirection(protocol: int, port: int) -> tuple[bytes, ...]:
+    address = socket.inet_aton(RESOLVER_ADDRESS)
+    return (
+        ex.match_destination_in(4, address, b"\xff" * 4),
+        ex.match_protocol(protocol),
+        ex.match_destination_port(_DNS_PORT),
+        ex.immediate(address, ex.REGISTER),
+        ex.immediate(struct.pack(">H", port), ex.REGISTER + 1),
+        ex.destination_nat(4, ex.REGISTER, ex.REGISTER + 1),
+    )
 
 
 class Resolver:
