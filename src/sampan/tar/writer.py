@@ -52,9 +52,12 @@ def pack_tree(
 ) -> int:
     """Write what `name` in `dirfd` is, with all below it, under the name `rename` (default: `name`).
 
-    `name` b"." with `rename` b"" writes the directory's content without an entry for itself. Gives the sum of sizes.
+    `name` b"." with `rename` b"" writes the directory's content without an entry for itself.
+    With `one_file_system`, a mount appears as an empty directory or file. Gives the sum of sizes.
     """
     packer = _Packer(out, overlay=False)
+    if one_file_system:
+        packer.device = os.fstat(dirfd).st_dev
     shown = name if rename is None else rename
     if shown:
         packer.item(dirfd, name, shown)

@@ -8,7 +8,6 @@ container's own. Results are JSON; bulk data goes through `fds`. Faults are erro
     archive_put  {path, …}, [tar in]       → {}      see `put.archive_put`
     export       {}, [tar out]             → {}      the root without what is mounted into it
     copy_up      {path}, [directory]       → {}      the content of a directory into another one
-    copy         COPY and ADD of a build; see `copy`
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sampan.runtime.rootfs_ops.describe import stat_path
 from sampan.runtime.rootfs_ops.get import archive_get, copy_up, export
 from sampan.runtime.rootfs_ops.put import archive_put
-from sampan.runtime.rootfs_ops.stat_path import stat_path
 
 Operation = Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
 

@@ -10,7 +10,7 @@ import os
 import posixpath
 from typing import NamedTuple
 
-from sampan.errors import InvalidArgument, NotFound
+from sampan.errors import Internal, InvalidArgument, NotFound
 from sampan.linux.syscalls import open_in_root
 
 _MAX_LINKS = 255
@@ -34,7 +34,7 @@ def locate(root: int, path: str) -> Place:
 
     Raises:
         NotFound: a directory on the way is missing; the last component may be missing too.
-        InvalidArgument: something on the way is not a directory.
+        Internal: something on the way is not a directory.
     """
     absolute = "/" + path.lstrip("/")
     clean = posixpath.normpath(absolute)
@@ -48,7 +48,7 @@ def locate(root: int, path: str) -> Place:
 
 
 def open_directory(root: int, path: str) -> int:
-    """The directory at `path`, all links followed inside the root. Raises NotFound, InvalidArgument."""
+    """The directory at `path`, all links followed inside the root. Raises NotFound, Internal."""
     try:
         return open_in_root(root, path, _DIRECTORY)
     except OSError as error:
@@ -59,7 +59,7 @@ def _fault(error: OSError, path: str) -> Exception:
     if error.errno == errno.ENOENT:
         return NotFound(f"lstat {path}: no such file or directory")
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-        return InvalidArgument(f"lstat {path}: {(error.strerror or '').lower()}")
+        return Internal(f"lstat {path}: {(error.strerror or '').lower()}")  # 500, as Docker
     return error
 
 
