@@ -202,6 +202,26 @@ async def test_published_udp(networks: Networks, host: Sandbox, outside: Sandbox
     one.close()
 
 
+async def test_udp_flow_follows_the_port_to_its_next_owner(networks: Networks, outside: Sandbox) -> None:
+    def receive(server: socket.socket) -> bytes:
+        server.settimeout(2)
+        return server.recv(100)
+
+    client: socket.socket = await inside(outside, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client.connect((HOST_ADDRESS, 5353))
+    for name in ("one", "two"):
+        sandbox, endpoint = await container(networks, name)
+        server: socket.socket = await inside(sandbox, lambda: bound(socket.SOCK_DGRAM, 53))
+        await networks.publish(name * 8, endpoint, {"53/udp": [{"HostPort": "5353"}]})
+        await settle()
+        client.send(name.encode())
+        assert await asyncio.to_thread(receive, server) == name.encode()
+        await networks.unpublish(name * 8)
+        server.close()
+        sandbox.close()
+    client.close()
+
+
 async def test_loopback_binding_stays_inside(networks: Networks, host: Sandbox, outside: Sandbox) -> None:
     one, endpoint = await container(networks, "one")
     server = await serve(one, 80)

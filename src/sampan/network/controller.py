@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 from sampan.errors import Forbidden, Internal, SampanError
-from sampan.linux.netlink import netns
+from sampan.linux.netlink import conntrack, netns
 from sampan.network import foreign, ports, predefined, resolv_conf, sandbox
 from sampan.network.attachment import Attachments
 from sampan.network.definition import define
@@ -128,13 +129,13 @@ class Networks:
     async def _run(self, action: Callable[..., _Result], *arguments: Any) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(action, *arguments))
 
-    def _later(self, action: Callable[..., None], *arguments: Any) -> None:
+    def _later(self, action: Callable[..., object], *arguments: Any) -> None:
         """Do kernel work that nobody waits for."""
         task = asyncio.create_task(self._quietly(action, *arguments))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _quietly(self, action: Callable[..., None], *arguments: Any) -> None:
+    async def _quietly(self, action: Callable[..., object], *arguments: Any) -> None:
         try:
             await self._run(action, *arguments)
         except OSError as error:
@@ -318,6 +319,7 @@ class Networks:
         if wanted and not network.internal:
             endpoint.publications = self._publisher.publish(endpoint, wanted)
             self._registry.save(endpoint)
+            self._forget_flows(endpoint.publications)
             if endpoint.host_veth:
                 self._later(self._links.set_hairpin, endpoint.host_veth)
         return docker_ports(endpoint.publications, exposed)
@@ -330,8 +332,15 @@ class Networks:
             _log.warning("published ports of %s: the firewall refused to forget them: %s", container_id[:12], error)
         for endpoint in self._registry.endpoints_of(container_id):
             if endpoint.publications:
+                self._forget_flows(endpoint.publications)
                 endpoint.publications = []
                 self._registry.save(endpoint)
+
+    def _forget_flows(self, publications: Iterable[Publication]) -> None:
+        """UDP has no end of connection: a client that keeps its port would go on to whoever had the port before."""
+        changed = {each.host_port for each in publications if each.protocol == "udp"}
+        if changed:
+            self._later(conntrack.forget_flows, socket.AF_INET, socket.IPPROTO_UDP, changed)
 
     # --- names
 
