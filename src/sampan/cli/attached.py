@@ -59,7 +59,9 @@ class Attachment:
         self._size: tuple[int, int] | None = None
         keys = keys if stdin and tty and terminal.is_terminal(0) else b""
         self.session = Session(link, stdin_fd=0 if stdin else None, framed=not tty, keys=keys)
-        self.signals = Signals(proxy=proxy_signals, on_signal=self._on_signal, on_resize=self.fit if tty and resize else None)
+        self.signals = Signals(
+            proxy=proxy_signals, on_signal=self._on_signal, on_resize=self.fit if tty and resize else None
+        )
 
     def fit(self, *, twice: bool = False) -> None:
         """Give the container the size of our terminal; `twice` makes a full-screen program draw itself anew."""

@@ -55,8 +55,10 @@ def _from_stdin(dockerfile: str) -> BuildContext:
     text = head + source.read()
     if dockerfile:
         sys.stderr.write("WARNING: --file is ignored: the Dockerfile is read from standard input\n")
-    return BuildContext(iter([packing.file_header("Dockerfile", len(text)), text, packing.padding(len(text)),
-                              packing.END_OF_ARCHIVE]), "Dockerfile")
+    return BuildContext(
+        iter([packing.file_header("Dockerfile", len(text)), text, packing.padding(len(text)), packing.END_OF_ARCHIVE]),
+        "Dockerfile",
+    )
 
 
 def _is_old_tar(head: bytes) -> bool:

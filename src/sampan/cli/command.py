@@ -20,7 +20,18 @@ class Command:
     """`arguments` is the usage's tail, `(least, most)` the number of arguments, `details` further lines for
     --help. `completes` names what its arguments are, for the shell's completion. `raw`: every word is an argument."""
 
-    __slots__ = ("arguments", "completes", "details", "flags_text", "interspersed", "least", "most", "raw", "run", "synonyms")
+    __slots__ = (
+        "arguments",
+        "completes",
+        "details",
+        "flags_text",
+        "interspersed",
+        "least",
+        "most",
+        "raw",
+        "run",
+        "synonyms",
+    )
 
     def __init__(
         self,

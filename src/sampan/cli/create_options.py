@@ -171,7 +171,10 @@ def _host_config(options: Options, binds: list[str], bindings: dict[str, Any], n
     host: dict[str, Any] = {
         "Binds": binds or None,
         "ContainerIDFile": options.text("cidfile"),
-        "LogConfig": {"Type": options.text("log-driver"), "Config": environment.pairs(options.many("log-opt"), "logging opt")},
+        "LogConfig": {
+            "Type": options.text("log-driver"),
+            "Config": environment.pairs(options.many("log-opt"), "logging opt"),
+        },
         "NetworkMode": network_mode,
         "PortBindings": bindings,
         "RestartPolicy": policy,
@@ -293,6 +296,4 @@ def write_id_file(path: str, container_id: str) -> None:
 def check_id_file(path: str) -> None:
     """Raises InvalidArgument if --cidfile exists: it may be another container's."""
     if path and os.path.exists(path):
-        raise InvalidArgument(
-            "container ID file found, make sure the other container isn't running or delete " + path
-        )
+        raise InvalidArgument("container ID file found, make sure the other container isn't running or delete " + path)

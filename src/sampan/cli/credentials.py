@@ -105,7 +105,9 @@ def _decode(text: str) -> str:
 
 def _helper(config: ConfigFile, key: str) -> str:
     helpers = config.values.get("credHelpers") or {}
-    return str(helpers.get(key) or helpers.get(key.removeprefix("https://").partition("/")[0]) or config.get("credsStore"))
+    return str(
+        helpers.get(key) or helpers.get(key.removeprefix("https://").partition("/")[0]) or config.get("credsStore")
+    )
 
 
 def _ask(helper: str, action: str, text: str) -> str | None:

@@ -18,7 +18,8 @@ def parse_keys(text: str) -> bytes:
             keys.append(ord(part[5].upper()) - 64)
         else:
             raise InvalidArgument(
-                f"invalid detach keys ({text}): unknown character: {part!r}", hint="use something like ctrl-p,ctrl-q or ctrl-@"
+                f"invalid detach keys ({text}): unknown character: {part!r}",
+                hint="use something like ctrl-p,ctrl-q or ctrl-@",
             )
     return bytes(keys)
 

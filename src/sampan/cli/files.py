@@ -64,7 +64,9 @@ def read_input(path: str) -> Iterator[bytes]:
         except OSError as error:
             raise InvalidArgument(f"open {path}: {(error.strerror or '').lower()}") from None
     elif terminal.is_terminal(0):
-        raise InvalidArgument("requested load from stdin, but stdin is empty", hint="use the -i flag or redirect a file")
+        raise InvalidArgument(
+            "requested load from stdin, but stdin is empty", hint="use the -i flag or redirect a file"
+        )
     else:
         fd = 0
     return _pieces(fd)

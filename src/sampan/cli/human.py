@@ -6,7 +6,13 @@ _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _MULTIPLES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_UNITS = {
-    "ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
 }
 
 
@@ -34,7 +40,7 @@ def binary_size(size_bytes: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """"512m", "1.5g", "10KiB" → bytes (binary multiples). Raises ValueError."""
+    """ "512m", "1.5g", "10KiB" → bytes (binary multiples). Raises ValueError."""
     body = text.strip().lower()
     for suffix in ("ib", "b", "i"):
         if body.endswith(suffix) and len(body) > len(suffix):
@@ -102,7 +108,7 @@ def human_duration(seconds: float) -> str:
 
 
 def ago(unix_s: float, now_s: float | None = None) -> str:
-    """"5 minutes ago"."""
+    """ "5 minutes ago"."""
     if now_s is None:
         import time
 

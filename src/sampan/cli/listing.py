@@ -75,7 +75,9 @@ class HeaderRow:
         return {name: header for name, (header, _) in sorted(self._listing.fields.items())}
 
 
-def show(listing: Listing, items: Iterable[Any], format: str, *, quiet_field: str = "", columns: list[str] | None = None) -> None:
+def show(
+    listing: Listing, items: Iterable[Any], format: str, *, quiet_field: str = "", columns: list[str] | None = None
+) -> None:
     """Print `items`. With `quiet_field` only that field, unless a template is given."""
     format = format.strip(" ")
     if quiet_field and format in ("", "table"):

@@ -33,7 +33,10 @@ def container_listing(*, truncate: bool) -> Listing:
             "Labels": ("LABELS", lambda c: joined_labels(c.get("Labels"))),
             "Label": ("LABEL", lambda c, name="": (c.get("Labels") or {}).get(name, "")),
             "Mounts": ("MOUNTS", lambda c: _mounts(c, truncate)),
-            "LocalVolumes": ("LOCAL VOLUMES", lambda c: str(sum(m.get("Driver") == "local" for m in c.get("Mounts") or []))),
+            "LocalVolumes": (
+                "LOCAL VOLUMES",
+                lambda c: str(sum(m.get("Driver") == "local" for m in c.get("Mounts") or [])),
+            ),
             "Networks": ("NETWORKS", lambda c: ",".join((c.get("NetworkSettings") or {}).get("Networks") or {})),
             "Platform": ("PLATFORM", _platform),
         },

@@ -67,7 +67,9 @@ def _created(text: str) -> str:
         return "0001-01-01 00:00:00 +0000 UTC"
     body = local_time(parse_time(text))
     fraction = text.partition(".")[2].rstrip("Z")
-    fraction = "".join(character for character in fraction.partition("+")[0].partition("-")[0] if character.isdigit()).rstrip("0")
+    fraction = "".join(
+        character for character in fraction.partition("+")[0].partition("-")[0] if character.isdigit()
+    ).rstrip("0")
     return f"{body[:19]}.{fraction}{body[19:]}" if fraction else body
 
 

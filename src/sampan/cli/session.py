@@ -56,7 +56,9 @@ class Signals:
             self._previous[number] = signal.signal(number, _noticed)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         signal.set_wakeup_fd(-1)
         for number, previous in self._previous.items():
             signal.signal(number, previous)  # type: ignore[arg-type]
@@ -84,7 +86,14 @@ class Session:
     """`stdin_fd` None: no input. `framed`: the output is multiplexed. `keys`: the detach sequence, b"" for none."""
 
     def __init__(
-        self, link: Hijacked, *, stdin_fd: int | None, framed: bool, keys: bytes = b"", stdout_fd: int = 1, stderr_fd: int = 2
+        self,
+        link: Hijacked,
+        *,
+        stdin_fd: int | None,
+        framed: bool,
+        keys: bytes = b"",
+        stdout_fd: int = 1,
+        stderr_fd: int = 2,
     ) -> None:
         self._sock = link.sock
         self._stdin_fd = stdin_fd

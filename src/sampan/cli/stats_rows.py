@@ -74,7 +74,10 @@ def stats_listing(*, truncate: bool) -> Listing:
             "Name": ("NAME", lambda s: s.name),
             "ID": ("CONTAINER ID", lambda s: s.container_id[:12] if truncate else s.container_id),
             "CPUPerc": ("CPU %", lambda s: f"{s.cpu_percent:.2f}%"),
-            "MemUsage": ("MEM USAGE / LIMIT", lambda s: f"{binary_size(s.memory_bytes)} / {binary_size(s.memory_limit_bytes)}"),
+            "MemUsage": (
+                "MEM USAGE / LIMIT",
+                lambda s: f"{binary_size(s.memory_bytes)} / {binary_size(s.memory_limit_bytes)}",
+            ),
             "MemPerc": ("MEM %", lambda s: f"{s.memory_percent:.2f}%"),
             "NetIO": ("NET I/O", lambda s: _pair(s.network_bytes)),
             "BlockIO": ("BLOCK I/O", lambda s: _pair(s.block_bytes)),

@@ -120,8 +120,16 @@ MEMBERS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 SYNONYMS = {
-    "container list": "ls", "container ps": "ls", "container remove": "rm", "image list": "ls", "image remove": "rm",
-    "network list": "ls", "network remove": "rm", "volume list": "ls", "volume remove": "rm", "context list": "ls",
+    "container list": "ls",
+    "container ps": "ls",
+    "container remove": "rm",
+    "image list": "ls",
+    "image remove": "rm",
+    "network list": "ls",
+    "network remove": "rm",
+    "volume list": "ls",
+    "volume remove": "rm",
+    "context list": "ls",
 }
 HIDDEN = frozenset(("dial-stdio",))
 
@@ -148,9 +156,15 @@ def find(words: list[str]) -> tuple[str, str, list[str]]:
 
 def same_as(module: str) -> list[str]:
     """All full names of a command, for `Aliases:` in its help."""
-    names = [f"{group} {name}" for group, members in MEMBERS.items() for name, (at, _) in members.items() if at == module]
-    names += [f"{full.split()[0]} {old}" for old, new in _synonym_pairs() for full in names if f"{full.split()[0]} {new}" == full
-              and f"{full.split()[0]} {old}" in SYNONYMS]
+    names = [
+        f"{group} {name}" for group, members in MEMBERS.items() for name, (at, _) in members.items() if at == module
+    ]
+    names += [
+        f"{full.split()[0]} {old}"
+        for old, new in _synonym_pairs()
+        for full in names
+        if f"{full.split()[0]} {new}" == full and f"{full.split()[0]} {old}" in SYNONYMS
+    ]
     top = "import" if module == "import_" else module
     if top in COMMON or top in OTHERS:
         names.append(top)

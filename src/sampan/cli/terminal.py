@@ -41,7 +41,9 @@ class RawMode:
             tty.setraw(self._fd, termios.TCSANOW)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._saved is not None:
             import termios
 

@@ -76,7 +76,12 @@ class Containers:
         self, name: str, *, stdin: bool, stdout: bool, stderr: bool, logs: bool = False, detach_keys: str = ""
     ) -> Hijacked:
         query = {
-            "stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "logs": logs, "detachKeys": detach_keys or None,
+            "stream": True,
+            "stdin": stdin,
+            "stdout": stdout,
+            "stderr": stderr,
+            "logs": logs,
+            "detachKeys": detach_keys or None,
         }
         return self._engine.hijack(self._path(name, "attach"), query)
 

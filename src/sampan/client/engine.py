@@ -131,7 +131,9 @@ class Engine:
         self._finish(response)
         return data.decode("utf-8", "surrogateescape")
 
-    def hijack(self, path: str, query: Mapping[str, QueryValue] | None = None, body: dict[str, Any] | None = None) -> Hijacked:
+    def hijack(
+        self, path: str, query: Mapping[str, QueryValue] | None = None, body: dict[str, Any] | None = None
+    ) -> Hijacked:
         """POST that turns its connection into a raw stream."""
         target = f"/v{self.version}{path}{encode_query(query or {})}"
         kind = "application/json" if body is not None else "text/plain"

@@ -53,13 +53,16 @@ def parse_host(text: str, tls: TlsFiles | None = None) -> Address:
         return Address(text, path=rest or "/run/sampan/sampan.sock")
     if scheme not in ("tcp", "http", "https"):
         raise InvalidArgument(
-            f"unable to parse docker host `{text}`", hint="hosts look like unix:///run/sampan/sampan.sock or tcp://10.0.0.5:2376"
+            f"unable to parse docker host `{text}`",
+            hint="hosts look like unix:///run/sampan/sampan.sock or tcp://10.0.0.5:2376",
         )
     if scheme == "https" and tls is None:
         tls = TlsFiles("", "", "", verify=True)
     rest = rest.partition("/")[0]
     host, port = _split_port(rest, text)
-    return Address(text, host=host or "127.0.0.1", port=port or (DEFAULT_TLS_PORT if tls else DEFAULT_TCP_PORT), tls=tls)
+    return Address(
+        text, host=host or "127.0.0.1", port=port or (DEFAULT_TLS_PORT if tls else DEFAULT_TCP_PORT), tls=tls
+    )
 
 
 def _split_port(rest: str, text: str) -> tuple[str, int]:

@@ -49,19 +49,21 @@ class Images:
         self._engine.call("POST", f"/images/{quote_path(name)}/tag", {"repo": repository, "tag": tag or None})
 
     def remove(self, name: str, *, force: bool = False, no_prune: bool = False) -> Rows:
-        answer: Rows = self._engine.call(
-            "DELETE", f"/images/{quote_path(name)}", {"force": force, "noprune": no_prune}
-        )
+        answer: Rows = self._engine.call("DELETE", f"/images/{quote_path(name)}", {"force": force, "noprune": no_prune})
         return answer
 
     def prune(self, filters: Filters) -> dict[str, Any]:
         answer: dict[str, Any] = self._engine.call("POST", "/images/prune", {"filters": filters})
         return answer
 
-    def pull(self, repository: str, tag: str, *, platform: str = "", credentials: dict[str, Any] | None = None) -> Response:
+    def pull(
+        self, repository: str, tag: str, *, platform: str = "", credentials: dict[str, Any] | None = None
+    ) -> Response:
         """A stream of JSON messages."""
         query = {"fromImage": repository, "tag": tag or None, "platform": platform or None}
-        return self._engine.open("POST", "/images/create", query, None, {"X-Registry-Auth": auth_header(credentials or {})})
+        return self._engine.open(
+            "POST", "/images/create", query, None, {"X-Registry-Auth": auth_header(credentials or {})}
+        )
 
     def import_(self, source: str, body: Iterable[bytes] | None, **query: Any) -> Response:
         """A stream of JSON messages; `source` is "-" for `body`, or a URL."""
@@ -75,7 +77,10 @@ class Images:
 
     def push(self, repository: str, tag: str, *, credentials: dict[str, Any] | None = None) -> Response:
         return self._engine.open(
-            "POST", f"/images/{quote_path(repository)}/push", {"tag": tag or None}, None,
+            "POST",
+            f"/images/{quote_path(repository)}/push",
+            {"tag": tag or None},
+            None,
             {"X-Registry-Auth": auth_header(credentials or {})},
         )
 

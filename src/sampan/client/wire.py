@@ -35,9 +35,7 @@ try:
     import _json
 
     _scan: Callable[[str, int], tuple[Any, int]] | None = _json.make_scanner(_ScannerSettings)  # type: ignore[arg-type]
-    _encode: Any = _json.make_encoder(
-        None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False
-    )
+    _encode: Any = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False)
 except (ImportError, TypeError, AttributeError):  # not CPython, or a CPython whose private module has changed
     _scan = _encode = None
 
@@ -56,7 +54,7 @@ def loads(text: str | bytes) -> Any:
     except StopIteration:
         raise ValueError(f"not JSON: {text[:60]!r}") from None
     if end != len(text):
-        raise ValueError(f"not JSON after character {end}: {text[end:end + 60]!r}")
+        raise ValueError(f"not JSON after character {end}: {text[end : end + 60]!r}")
     return value
 
 

@@ -21,7 +21,28 @@ from typing import Any
 import pytest
 
 BUSYBOX = "/bin/busybox"
-APPLETS = "sh ls cat echo true false sleep id env stty head seq test mkdir touch kill yes ln find sort".split()
+APPLETS = [
+    "sh",
+    "ls",
+    "cat",
+    "echo",
+    "true",
+    "false",
+    "sleep",
+    "id",
+    "env",
+    "stty",
+    "head",
+    "seq",
+    "test",
+    "mkdir",
+    "touch",
+    "kill",
+    "yes",
+    "ln",
+    "find",
+    "sort",
+]
 IMAGE = "sampan-cli-test:1"
 
 
@@ -87,9 +108,17 @@ class Cli:
         self.command = [str(Path(sys.executable).parent / "sampan")]
         self._names: list[str] = []
 
-    def __call__(self, *words: str, input: bytes = b"", check: bool = False, **more: Any) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *words: str, input: bytes = b"", check: bool = False, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*self.command, *words], input=input, capture_output=True, env=self.environment, timeout=60, check=False, **more
+            [*self.command, *words],
+            input=input,
+            capture_output=True,
+            env=self.environment,
+            timeout=60,
+            check=False,
+            **more,
         )
         result = subprocess.CompletedProcess(
             words, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

@@ -67,9 +67,16 @@ def test_stats_and_events(cli: Any) -> None:
     assert lines[0].startswith("CONTAINER ID")
     assert name in lines[1]
     cli("rm", "-f", name, check=True)
-    events = cli.out("events", "--since", "1m", "--until", "0s", "--filter", f"container={name}", "--format", "{{.Action}}")
+    events = cli.out(
+        "events", "--since", "1m", "--until", "0s", "--filter", f"container={name}", "--format", "{{.Action}}"
+    )
     actions = events.split("\n")
-    assert [action for action in actions if action in ("create", "start", "die", "destroy")] == ["create", "start", "die", "destroy"]
+    assert [action for action in actions if action in ("create", "start", "die", "destroy")] == [
+        "create",
+        "start",
+        "die",
+        "destroy",
+    ]
 
 
 def test_cp_both_ways(cli: Any, tmp_path: Path) -> None:
@@ -89,11 +96,18 @@ def test_cp_both_ways(cli: Any, tmp_path: Path) -> None:
     assert (tmp_path / "back" / "e" / "f").read_text() == "deep"
     cli("cp", f"{name}:/tmp/new", str(tmp_path), check=True)
     assert (tmp_path / "new").read_text() == "flat"
-    archive = subprocess.run([*cli.command, "cp", f"{name}:/tmp/d", "-"], capture_output=True, env=cli.environment, check=True)
+    archive = subprocess.run(
+        [*cli.command, "cp", f"{name}:/tmp/d", "-"], capture_output=True, env=cli.environment, check=True
+    )
     assert "d/e/f" in tarfile.open(fileobj=io.BytesIO(archive.stdout)).getnames()
     cli("cp", "-", f"{name}:/root", input=archive.stdout, check=True)
     assert cli.out("exec", name, "cat", "/root/d/e/f") == "deep"
-    for words in (["cp", f"{name}:/nope", "."], ["cp", "/nope", f"{name}:/"], ["cp", "a", "b"], ["cp", f"{name}:/tmp/d", str(tmp_path / "f")]):
+    for words in (
+        ["cp", f"{name}:/nope", "."],
+        ["cp", "/nope", f"{name}:/"],
+        ["cp", "a", "b"],
+        ["cp", f"{name}:/tmp/d", str(tmp_path / "f")],
+    ):
         assert cli(*words).returncode == 1
     assert cli.out("diff", name).split("\n")[0].split()[0] in ("C", "A")
 
@@ -119,19 +133,29 @@ def test_export_and_commit(cli: Any, tmp_path: Path) -> None:
     cli("export", "-o", str(tmp_path / "fs.tar"), name, check=True)
     assert "marked" in tarfile.open(tmp_path / "fs.tar").getnames()
     assert cli.out("commit", "-m", "why", "-c", "CMD true", name, "sampan-cli-test:3").startswith("sha256:")
-    assert json.loads(cli.out("inspect", "-f", "{{json .Config.Cmd}}", "sampan-cli-test:3")) == ["/bin/sh", "-c", "true"]
+    assert json.loads(cli.out("inspect", "-f", "{{json .Config.Cmd}}", "sampan-cli-test:3")) == [
+        "/bin/sh",
+        "-c",
+        "true",
+    ]
     cli("rmi", "sampan-cli-test:3", check=True)
 
 
 def test_build(cli: Any, image: str, tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nARG V=1\nCOPY . /x\nRUN find /x | sort; echo v=$V\nLABEL a=b\n")
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {image}\nARG V=1\nCOPY . /x\nRUN find /x | sort; echo v=$V\nLABEL a=b\n"
+    )
     (tmp_path / "keep").write_text("k")
     (tmp_path / "skip.log").write_text("s")
     (tmp_path / ".dockerignore").write_text("*.log\n")
-    text = cli.out("build", "-t", "sampan-cli-test:built", "--build-arg", "V=7", "--iidfile", str(tmp_path / "iid"), str(tmp_path))
+    text = cli.out(
+        "build", "-t", "sampan-cli-test:built", "--build-arg", "V=7", "--iidfile", str(tmp_path / "iid"), str(tmp_path)
+    )
     assert "Step 1/5" in text and "v=7" in text and "/x/keep" in text and "skip.log" not in text
     assert "Successfully built" in text
-    assert cli.out("inspect", "-f", "{{.Id}} {{.Config.Labels.a}}", "sampan-cli-test:built").startswith((tmp_path / "iid").read_text())
+    assert cli.out("inspect", "-f", "{{.Id}} {{.Config.Labels.a}}", "sampan-cli-test:built").startswith(
+        (tmp_path / "iid").read_text()
+    )
     assert cli.out("build", "-q", "-", input=f"FROM {image}\nLABEL q=q\n".encode()).startswith("sha256:")
     failed = cli("build", "-", input=f"FROM {image}\nRUN exit 9\n".encode())
     assert failed.returncode == 9
@@ -169,7 +193,11 @@ def test_completion(cli: Any, image: str) -> None:
     assert "none" in cli.out("__complete", "run", "--network", "no").split("\n")
     assert cli.out("__complete", "image", "in").startswith("inspect\t")
     assert "--format" in cli.out("__complete", "ps", "--fo")
-    script = 'eval "$(sampan completion bash)"; COMP_WORDS=(sampan rm ' + name[:14] + '); COMP_CWORD=2; _sampan; echo "${COMPREPLY[@]}"'
+    script = (
+        'eval "$(sampan completion bash)"; COMP_WORDS=(sampan rm '
+        + name[:14]
+        + '); COMP_CWORD=2; _sampan; echo "${COMPREPLY[@]}"'
+    )
     environment = {**cli.environment, "PATH": f"{Path(cli.command[0]).parent}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert name in done.stdout.split()

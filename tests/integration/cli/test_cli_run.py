@@ -67,14 +67,20 @@ def test_output_is_not_lost_when_input_is_endless(cli: Any, image: str) -> None:
     with open("/dev/zero", "rb") as zero:
         done = subprocess.run(
             [*cli.command, "run", *NONE, "-i", image, "echo", "done"],
-            stdin=zero, capture_output=True, env=cli.environment, timeout=30, check=False,
+            stdin=zero,
+            capture_output=True,
+            env=cli.environment,
+            timeout=30,
+            check=False,
         )
     assert done.stdout == b"done\n"
 
 
 def test_signals_are_passed_on(cli: Any, image: str) -> None:
     script = "trap 'echo term; exit 42' TERM; echo ready; while :; do sleep 0.1; done"
-    process = subprocess.Popen([*cli.command, "run", *NONE, image, "sh", "-c", script], stdout=subprocess.PIPE, env=cli.environment)
+    process = subprocess.Popen(
+        [*cli.command, "run", *NONE, image, "sh", "-c", script], stdout=subprocess.PIPE, env=cli.environment
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGTERM)
@@ -85,14 +91,29 @@ def test_signals_are_passed_on(cli: Any, image: str) -> None:
 
 def test_options_reach_the_container(cli: Any, image: str) -> None:
     text = cli.out(
-        "run", *NONE, "-e", "A=1", "-w", "/tmp", "-u", "5:6", "-h", "box", image, "sh", "-c", "echo $A; pwd; id -u; id -g; cat /proc/sys/kernel/hostname"
+        "run",
+        *NONE,
+        "-e",
+        "A=1",
+        "-w",
+        "/tmp",
+        "-u",
+        "5:6",
+        "-h",
+        "box",
+        image,
+        "sh",
+        "-c",
+        "echo $A; pwd; id -u; id -g; cat /proc/sys/kernel/hostname",
     )
     assert text.split("\n") == ["1", "/tmp", "5", "6", "box"]
 
 
 def test_detached_then_logs_wait_and_rm(cli: Any, image: str) -> None:
     name = cli.name()
-    identity = cli.out("run", "-d", "--network", "none", "--name", name, image, "sh", "-c", "echo a; echo b >&2; exit 3")
+    identity = cli.out(
+        "run", "-d", "--network", "none", "--name", name, image, "sh", "-c", "echo a; echo b >&2; exit 3"
+    )
     assert len(identity) == 64
     assert cli.out("wait", name) == "3"
     done = cli("logs", name)
@@ -164,7 +185,9 @@ def test_attach_without_terminal(cli: Any, image: str) -> None:
     name = cli.name()
     script = "while ! test -e /go; do sleep 0.1; done; echo late; exit 6"
     cli("run", "-d", "--network", "none", "--name", name, image, "sh", "-c", script, check=True)
-    process = subprocess.Popen([*cli.command, "attach", name], stdout=subprocess.PIPE, env=cli.environment, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*cli.command, "attach", name], stdout=subprocess.PIPE, env=cli.environment, stdin=subprocess.DEVNULL
+    )
     time.sleep(0.5)
     cli("exec", name, "touch", "/go", check=True)
     assert process.communicate(timeout=20)[0] == b"late\n"

@@ -36,7 +36,9 @@ def test_defaults_come_from_the_help_text() -> None:
 
 
 def test_every_spelling() -> None:
-    options, arguments, _ = parse("-ae", "A=1", "-eB=2", "-e=C", "--env", "D", "--env=E=3", "x", "--rm=false", "-n5", "y", "--", "-a")
+    options, arguments, _ = parse(
+        "-ae", "A=1", "-eB=2", "-e=C", "--env", "D", "--env=E=3", "x", "--rm=false", "-n5", "y", "--", "-a"
+    )
     assert options.many("env") == ["A=1", "B=2", "C", "D", "E=3"]
     assert options.on("all")
     assert not options.on("rm")
@@ -95,7 +97,11 @@ def test_every_command_declares_itself_well() -> None:
     """All modules load, all flags parse, and every help is complete."""
     from sampan.cli import table, usage
 
-    names = [*table.COMMON, *table.OTHERS, *(f"{group} {name}" for group, found in table.MEMBERS.items() for name in found)]
+    names = [
+        *table.COMMON,
+        *table.OTHERS,
+        *(f"{group} {name}" for group, found in table.MEMBERS.items() for name in found),
+    ]
     for name in names:
         _, module, rest = table.find(name.split())
         assert module and rest == [], name

@@ -54,7 +54,13 @@ def test_volumes() -> None:
     [
         (
             "type=bind,src=/a,dst=/b,ro,bind-propagation=rslave",
-            {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True, "BindOptions": {"Propagation": "rslave"}},
+            {
+                "Type": "bind",
+                "Source": "/a",
+                "Target": "/b",
+                "ReadOnly": True,
+                "BindOptions": {"Propagation": "rslave"},
+            },
         ),
         ("dst=/q", {"Type": "volume", "Target": "/q"}),
         (
@@ -64,7 +70,9 @@ def test_volumes() -> None:
         (
             'type=volume,source=v,target=/w,volume-nocopy,"volume-opt=o=a,b",volume-driver=local',
             {
-                "Type": "volume", "Source": "v", "Target": "/w",
+                "Type": "volume",
+                "Source": "v",
+                "Target": "/w",
                 "VolumeOptions": {"NoCopy": True, "DriverConfig": {"Name": "local", "Options": {"o": "a,b"}}},
             },
         ),
@@ -75,7 +83,15 @@ def test_mounts(text: str, mount: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["type=bind", "foo=bar,dst=/x", "dst", "type=bind,dst=/x,volume-nocopy", "dst=/x,ro=maybe", "type=tmpfs,dst=/x,tmpfs-mode=9"]
+    "text",
+    [
+        "type=bind",
+        "foo=bar,dst=/x",
+        "dst",
+        "type=bind,dst=/x,volume-nocopy",
+        "dst=/x,ro=maybe",
+        "type=tmpfs,dst=/x,tmpfs-mode=9",
+    ],
 )
 def test_mounts_refuse(text: str) -> None:
     with pytest.raises(InvalidArgument):
@@ -88,7 +104,13 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "env"
     file.write_bytes(b"\xef\xbb\xbf# comment\nA=1\n\n  B=2 \nFOO\nNOPE\nC=x=y\r\n")
     assert environment.read_variables([str(file)], ["D=4", "FOO", "NOPE"]) == [
-        "A=1", "B=2 ", "FOO=foo", "C=x=y", "D=4", "FOO=foo", "NOPE",
+        "A=1",
+        "B=2 ",
+        "FOO=foo",
+        "C=x=y",
+        "D=4",
+        "FOO=foo",
+        "NOPE",
     ]
     for wrong in (b"=x\n", b"A B=1\n", b"\xff=1\n"):
         file.write_bytes(wrong)
@@ -100,7 +122,8 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_networks() -> None:
     assert networks.parse_network("name=n,alias=a,ip=1.2.3.4,gw-priority=3") == (
-        "n", {"Aliases": ["a"], "IPAMConfig": {"IPv4Address": "1.2.3.4"}, "GwPriority": 3},
+        "n",
+        {"Aliases": ["a"], "IPAMConfig": {"IPv4Address": "1.2.3.4"}, "GwPriority": 3},
     )
     assert networks.parse_network("plain") == ("plain", {})
     with pytest.raises(InvalidArgument):
@@ -110,7 +133,9 @@ def test_networks() -> None:
 def test_devices_and_ulimits() -> None:
     assert devices.parse_device("/dev/a:rw")["CgroupPermissions"] == "rw"
     assert devices.parse_device("/dev/a:/dev/b:r") == {
-        "PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r",
+        "PathOnHost": "/dev/a",
+        "PathInContainer": "/dev/b",
+        "CgroupPermissions": "r",
     }
     assert devices.parse_ulimit("nofile=10:20") == {"Name": "nofile", "Soft": 10, "Hard": 20}
     for wrong in ("nofile", "nofile=x", "nofile=20:10"):
@@ -128,7 +153,23 @@ def body(*words: str) -> dict[str, Any]:
 
 
 def test_body() -> None:
-    made = body("-it", "-m", "64m", "--cpus", "1.5", "--net", "foo", "--net-alias", "bar", "--entrypoint", "", "img", "sh", "-c", "x")
+    made = body(
+        "-it",
+        "-m",
+        "64m",
+        "--cpus",
+        "1.5",
+        "--net",
+        "foo",
+        "--net-alias",
+        "bar",
+        "--entrypoint",
+        "",
+        "img",
+        "sh",
+        "-c",
+        "x",
+    )
     assert made["Cmd"] == ["sh", "-c", "x"]
     assert made["Entrypoint"] == [""]
     assert made["AttachStdin"] and made["StdinOnce"] and made["Tty"]
@@ -145,7 +186,12 @@ def test_body_health_and_conflicts() -> None:
     assert check["Test"] == ["CMD-SHELL", "true"]
     assert check["StartInterval"] == 500_000_000
     assert body("--no-healthcheck", "img")["Healthcheck"] == {"Test": ["NONE"]}
-    for wrong in (["--no-healthcheck", "--health-cmd", "x"], ["--rm", "--restart", "always"], ["-a", "nothing"], ["--restart", ":3"]):
+    for wrong in (
+        ["--no-healthcheck", "--health-cmd", "x"],
+        ["--rm", "--restart", "always"],
+        ["-a", "nothing"],
+        ["--restart", ":3"],
+    ):
         with pytest.raises(InvalidArgument):
             body(*wrong, "img")
 

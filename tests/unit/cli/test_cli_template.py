@@ -47,7 +47,7 @@ def run(text: str, value: Any = VALUE) -> str:
         ('{{"q" | printf "%s-%s" "x"}}', "x-q"),
         ('a {{- " b " -}} c', "a b c"),
         ("x {{/* comment */}} y {{- /* c */ -}} z", "x  yz"),
-        ("{{`raw\\n`}} {{\"\\t|\"}}", "raw\\n \t|"),
+        ('{{`raw\\n`}} {{"\\t|"}}', "raw\\n \t|"),
         ('{{println "a" 1 2}}{{print "a" 1 2 "b"}}', "a 1 2\na1 2b"),
         ('{{slice "abcdef" 1 3}} {{html "<a>"}} {{len "abc"}}', "bc &lt;a&gt; 3"),
         ("{{$x := 5}}{{$x}}{{if true}}{{$x = 6}}{{end}}{{$x}}", "56"),

@@ -32,7 +32,10 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     waiting = containers.wait(container_id)
     link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True, detach_keys=keys_text)
     session = attached.Attachment(
-        link, stdin=stdin, tty=config["Tty"], keys=keys,
+        link,
+        stdin=stdin,
+        tty=config["Tty"],
+        keys=keys,
         proxy_signals=options.on("sig-proxy") and not config["Tty"],
         resize=lambda height, width: containers.resize(container_id, height, width),
         send_signal=lambda signal: containers.kill(container_id, signal),

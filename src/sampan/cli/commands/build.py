@@ -119,8 +119,12 @@ def _query(options: Options) -> dict[str, Any]:
         "version": "1",
     }
     for flag, key in (
-        ("memory", "memory"), ("memory-swap", "memswap"), ("cpu-shares", "cpushares"), ("cpu-period", "cpuperiod"),
-        ("cpu-quota", "cpuquota"), ("shm-size", "shmsize"),
+        ("memory", "memory"),
+        ("memory-swap", "memswap"),
+        ("cpu-shares", "cpushares"),
+        ("cpu-period", "cpuperiod"),
+        ("cpu-quota", "cpuquota"),
+        ("shm-size", "shmsize"),
     ):
         query[key] = options.number(flag) or None
     return query

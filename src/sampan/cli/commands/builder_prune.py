@@ -24,7 +24,9 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     if not options.on("force") and not context.confirm(_WARNINGS[options.on("all")]):
         return 0
     answer = context.engine.images.prune_cache(
-        all=options.on("all"), filters=filters_of(options.many("filter")), keep_storage_bytes=options.number("keep-storage")
+        all=options.on("all"),
+        filters=filters_of(options.many("filter")),
+        keep_storage_bytes=options.number("keep-storage"),
     )
     report("Deleted build cache objects:", answer.get("CachesDeleted"))
     reclaimed(answer, label="Total")

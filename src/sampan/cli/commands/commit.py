@@ -20,8 +20,14 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     repository, tag = split_tag(arguments[1]) if len(arguments) > 1 else ("", "")
     context.out(
         context.engine.containers.commit(
-            {}, container=arguments[0], repo=repository or None, tag=tag or None, comment=options.text("message") or None,
-            author=options.text("author") or None, changes=options.many("change"), pause="1" if options.on("pause") else "0",
+            {},
+            container=arguments[0],
+            repo=repository or None,
+            tag=tag or None,
+            comment=options.text("message") or None,
+            author=options.text("author") or None,
+            changes=options.many("change"),
+            pause="1" if options.on("pause") else "0",
         )
     )
     return 0

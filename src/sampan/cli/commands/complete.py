@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 
 FILES = ":files"
 _FLAG_VALUES = {
-    "network": "networks", "volumes-from": "all containers", "link": "containers", "name": "", "file": "files",
-    "env-file": "files", "label-file": "files", "cidfile": "files", "iidfile": "files", "output": "files", "input": "files",
-    "volume": "volumes", "from": "images",
+    "network": "networks",
+    "volumes-from": "all containers",
+    "link": "containers",
+    "name": "",
+    "file": "files",
+    "env-file": "files",
+    "label-file": "files",
+    "cidfile": "files",
+    "iidfile": "files",
+    "output": "files",
+    "input": "files",
+    "volume": "volumes",
+    "from": "images",
 }
 _CHOICES = {
     "pull": ["always", "missing", "never"],
@@ -94,7 +104,9 @@ def _flag_waiting(declared: list[Flag], words: list[str]) -> Flag | None:
         return None
     last = words[-1]
     for flag in declared:
-        if flag.kind and (last == f"--{flag.name}" or (not last.startswith("--") and flag.short and last.endswith(flag.short))):
+        if flag.kind and (
+            last == f"--{flag.name}" or (not last.startswith("--") and flag.short and last.endswith(flag.short))
+        ):
             return flag
     return None
 

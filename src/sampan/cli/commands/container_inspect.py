@@ -17,7 +17,10 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     from sampan.cli.inspecting import inspect_all
 
     return inspect_all(
-        context, arguments, options.text("format"), lambda name: fetch_object(context, "container", name, size=options.on("size"))
+        context,
+        arguments,
+        options.text("format"),
+        lambda name: fetch_object(context, "container", name, size=options.on("size")),
     )
 
 

@@ -85,7 +85,9 @@ def _copy_from(containers: Containers, name: str, source: str, target: str, opti
     status = wire.loads(binascii.a2b_base64(response.headers["x-docker-container-path-stat"]))
     try:
         is_directory = bool(status["mode"] & _MODE_DIRECTORY)
-        local = os.path.realpath(target) + ("/" if copying.asserts_directory(target) and not os.path.isdir(target) else "")
+        local = os.path.realpath(target) + (
+            "/" if copying.asserts_directory(target) and not os.path.isdir(target) else ""
+        )
         directory, rename = copying.place(
             rooted, is_directory, local, exists=os.path.exists(target), is_directory=os.path.isdir(target)
         )
@@ -152,7 +154,11 @@ def _packed(path: str, member: str, counter: _Counter) -> Iterator[bytes]:
 
 
 COMMAND = Command(
-    run, "CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH", 2, 2, FLAGS,
+    run,
+    "CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH",
+    2,
+    2,
+    FLAGS,
     details="With - as the source a tar archive is read from standard input and unpacked into a directory of the container.\n"
     "With - as the destination a tar archive is written to standard output.",
     completes="cp",

@@ -18,7 +18,7 @@ def create_container(context: Context, options: Options, body: dict[str, Any]) -
     image = body["Image"]
     policy = options.text("pull")
     if policy not in ("always", "missing", "never"):
-        raise InvalidArgument(f"invalid pull option: '{policy}': must be one of \"always\", \"missing\" or \"never\"")
+        raise InvalidArgument(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"')
     create_options.check_id_file(options.text("cidfile"))
     if policy == "always":
         _pull(context, options, image)
@@ -62,6 +62,12 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
 
 
 COMMAND = Command(
-    run, "IMAGE [COMMAND] [ARG...]", 1, UNLIMITED, create_options.FLAGS, interspersed=False,
-    synonyms=create_options.SYNONYMS, completes="images",
+    run,
+    "IMAGE [COMMAND] [ARG...]",
+    1,
+    UNLIMITED,
+    create_options.FLAGS,
+    interspersed=False,
+    synonyms=create_options.SYNONYMS,
+    completes="images",
 )

@@ -64,7 +64,11 @@ def _exec(context: Context, options: Options, arguments: list[str]) -> int:
         return 0
     link = containers.exec_start(exec_id, tty=tty, console_size=size)
     session = attached.Attachment(
-        link, stdin=stdin, tty=tty, keys=keys, proxy_signals=False,
+        link,
+        stdin=stdin,
+        tty=tty,
+        keys=keys,
+        proxy_signals=False,
         resize=lambda height, width: containers.exec_resize(exec_id, height, width),
         send_signal=lambda _: None,
     )

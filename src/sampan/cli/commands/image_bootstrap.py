@@ -19,7 +19,9 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     except NotFound as error:
         if "page not found" not in error.message:
             raise
-        raise NotSupported("this engine cannot bootstrap images", hint="sampand can; is SAMPAN_HOST another engine?") from None
+        raise NotSupported(
+            "this engine cannot bootstrap images", hint="sampand can; is SAMPAN_HOST another engine?"
+        ) from None
     Display().show_all(response)
     return 0
 

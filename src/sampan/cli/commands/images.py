@@ -32,8 +32,11 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     rows = image_rows(found, digests=digests or ".Digest" in format)
     columns = ["Repository", "Tag", *(["Digest"] if digests else []), "ID", "CreatedSince", "Size"]
     show(
-        image_listing(truncate=not options.on("no-trunc")), rows, format,
-        quiet_field="ID" if options.on("quiet") else "", columns=columns,
+        image_listing(truncate=not options.on("no-trunc")),
+        rows,
+        format,
+        quiet_field="ID" if options.on("quiet") else "",
+        columns=columns,
     )
     return 0
 

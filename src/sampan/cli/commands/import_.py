@@ -26,8 +26,13 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     body = None if remote else read_input("" if source == "-" else source)
     sys.stdout.flush()
     response = context.engine.images.import_(
-        source if remote else "-", body, repo=repository or None, tag=tag or None, message=options.text("message") or None,
-        platform=options.text("platform") or None, changes=options.many("change"),
+        source if remote else "-",
+        body,
+        repo=repository or None,
+        tag=tag or None,
+        message=options.text("message") or None,
+        platform=options.text("platform") or None,
+        changes=options.many("change"),
     )
     Display().show_all(response)
     return 0

@@ -80,11 +80,20 @@ def _server_lines(info: dict[str, Any]) -> list[str]:
         f" Debug Mode: {_word(info.get('Debug'))}",
     ]
     if info.get("Debug"):
-        lines += [f"  {label}: {info.get(key)}" for label, key in (
-            ("File Descriptors", "NFd"), ("Goroutines", "NGoroutines"), ("System Time", "SystemTime"),
-            ("EventsListeners", "NEventsListener"))]
-    lines += [f" {label}: {info[key]}" for label, key in (
-        ("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")) if info.get(key)]
+        lines += [
+            f"  {label}: {info.get(key)}"
+            for label, key in (
+                ("File Descriptors", "NFd"),
+                ("Goroutines", "NGoroutines"),
+                ("System Time", "SystemTime"),
+                ("EventsListeners", "NEventsListener"),
+            )
+        ]
+    lines += [
+        f" {label}: {info[key]}"
+        for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy"))
+        if info.get(key)
+    ]
     if info.get("Labels"):
         lines += [" Labels:", *(f"  {label}" for label in info["Labels"])]
     lines.append(f" Experimental: {_word(info.get('ExperimentalBuild'))}")

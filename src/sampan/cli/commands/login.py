@@ -44,7 +44,9 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
 def _asked(registry: str, user: str, password: str) -> tuple[str, str]:
     """Ask for what is missing. Raises InvalidArgument where nobody can be asked."""
     if (not user or not password) and not terminal.is_terminal(0):
-        raise InvalidArgument("Cannot perform an interactive login from a non TTY device", hint="use -u and --password-stdin")
+        raise InvalidArgument(
+            "Cannot perform an interactive login from a non TTY device", hint="use -u and --password-stdin"
+        )
     if not user:
         sys.stdout.write("Username: ")
         sys.stdout.flush()

@@ -16,9 +16,7 @@ FLAGS = """
 def run(context: Context, options: Options, arguments: list[str]) -> int:
     from sampan.cli.inspecting import inspect_all
 
-    return inspect_all(
-        context, arguments, options.text("format"), lambda name: fetch_object(context, "network", name)
-    )
+    return inspect_all(context, arguments, options.text("format"), lambda name: fetch_object(context, "network", name))
 
 
 COMMAND = Command(run, "NETWORK [NETWORK...]", 1, UNLIMITED, FLAGS, completes="networks")

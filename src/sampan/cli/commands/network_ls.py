@@ -23,7 +23,12 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
         format = context.config.get("networksFormat")
     found = context.engine.networks.list(filters_of(options.many("filter")))
     found.sort(key=lambda network: network["Name"])
-    show(network_listing(truncate=not options.on("no-trunc")), found, format, quiet_field="ID" if options.on("quiet") else "")
+    show(
+        network_listing(truncate=not options.on("no-trunc")),
+        found,
+        format,
+        quiet_field="ID" if options.on("quiet") else "",
+    )
     return 0
 
 

@@ -51,7 +51,9 @@ def pull_image(
     repository, tag = split_tag(name)
     sys.stdout.flush()
     response = context.engine.images.pull(
-        repository, tag or ("" if all_tags else "latest"), platform=platform,
+        repository,
+        tag or ("" if all_tags else "latest"),
+        platform=platform,
         credentials=credentials_for(context.config, registry_of(repository)),
     )
     if not quiet:

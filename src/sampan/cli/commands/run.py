@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from sampan.client.transport import Hijacked
 
-FLAGS = create_options.FLAGS + """
+FLAGS = (
+    create_options.FLAGS
+    + """
 -d, --detach                         Leave it running and print its id
     --detach-keys string             Keys that leave the container running (ctrl-p,ctrl-q unless configured)
     --sig-proxy                      Pass our signals on to it (default true)
 """
+)
 
 
 def run(context: Context, options: Options, arguments: list[str]) -> int:
@@ -71,7 +74,10 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
     link: Hijacked | None = None
     if wants_stream:
         link = containers.attach(
-            container_id, stdin=body["AttachStdin"], stdout=body["AttachStdout"], stderr=body["AttachStderr"],
+            container_id,
+            stdin=body["AttachStdin"],
+            stdout=body["AttachStdout"],
+            stderr=body["AttachStderr"],
             detach_keys=keys_text,
         )
     waiting = containers.wait(container_id, "removed" if options.on("rm") else "next-exit")
@@ -80,7 +86,11 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
         context.out(container_id)
         return 0
     session = attached.Attachment(
-        link, stdin=body["AttachStdin"], tty=tty, keys=keys, proxy_signals=options.on("sig-proxy"),
+        link,
+        stdin=body["AttachStdin"],
+        tty=tty,
+        keys=keys,
+        proxy_signals=options.on("sig-proxy"),
         resize=lambda height, width: containers.resize(container_id, height, width),
         send_signal=lambda name: containers.kill(container_id, name),
     )
@@ -101,6 +111,12 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
 
 
 COMMAND = Command(
-    run, "IMAGE [COMMAND] [ARG...]", 1, UNLIMITED, FLAGS, interspersed=False, synonyms=create_options.SYNONYMS,
+    run,
+    "IMAGE [COMMAND] [ARG...]",
+    1,
+    UNLIMITED,
+    FLAGS,
+    interspersed=False,
+    synonyms=create_options.SYNONYMS,
     completes="images",
 )

@@ -34,7 +34,10 @@ def _start_attached(context: Context, options: Options, name: str) -> int:
     link = containers.attach(container_id, stdin=stdin, stdout=True, stderr=True, detach_keys=keys_text)
     waiting = containers.wait(container_id, "removed" if found["HostConfig"]["AutoRemove"] else "next-exit")
     session = attached.Attachment(
-        link, stdin=stdin, tty=config["Tty"], keys=keys,
+        link,
+        stdin=stdin,
+        tty=config["Tty"],
+        keys=keys,
         proxy_signals=True,
         resize=lambda height, width: containers.resize(container_id, height, width),
         send_signal=lambda signal: containers.kill(container_id, signal),

@@ -15,7 +15,11 @@ FLAGS = """
 def run(context: Context, options: Options, arguments: list[str]) -> int:
     timeout_s = options.number("timeout") if options.changed("timeout") else None
     containers = context.engine.containers
-    return for_each(context, arguments, lambda name: containers.stop(name, timeout_s=timeout_s, signal=options.text("signal")))
+    return for_each(
+        context, arguments, lambda name: containers.stop(name, timeout_s=timeout_s, signal=options.text("signal"))
+    )
 
 
-COMMAND = Command(run, "CONTAINER [CONTAINER...]", 1, UNLIMITED, FLAGS, synonyms={"time": "timeout"}, completes="containers")
+COMMAND = Command(
+    run, "CONTAINER [CONTAINER...]", 1, UNLIMITED, FLAGS, synonyms={"time": "timeout"}, completes="containers"
+)

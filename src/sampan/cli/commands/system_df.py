@@ -82,7 +82,13 @@ def _volumes(usage: dict[str, Any]) -> dict[str, Any]:
     used = [item for item in volumes if item["UsageData"]["RefCount"] > 0]
     size = sum(max(item["UsageData"]["Size"], 0) for item in volumes)
     free = size - sum(max(item["UsageData"]["Size"], 0) for item in used)
-    return {"Type": "Local Volumes", "Total": len(usage.get("Volumes") or []), "Active": len(used), "Size": size, "Free": free}
+    return {
+        "Type": "Local Volumes",
+        "Total": len(usage.get("Volumes") or []),
+        "Active": len(used),
+        "Size": size,
+        "Free": free,
+    }
 
 
 def _cache(usage: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +96,14 @@ def _cache(usage: dict[str, Any]) -> dict[str, Any]:
     size = usage.get("BuilderSize") or sum(entry["Size"] for entry in entries if not entry.get("Shared"))
     free = size - sum(entry["Size"] for entry in entries if entry.get("InUse") and not entry.get("Shared"))
     active = sum(bool(entry.get("InUse")) for entry in entries)
-    return {"Type": "Build Cache", "Total": len(entries), "Active": active, "Size": size, "Free": free, "percent": False}
+    return {
+        "Type": "Build Cache",
+        "Total": len(entries),
+        "Active": active,
+        "Size": size,
+        "Free": free,
+        "percent": False,
+    }
 
 
 def _verbose(usage: dict[str, Any]) -> None:
@@ -106,11 +119,15 @@ def _verbose(usage: dict[str, Any]) -> None:
         (
             "Containers space usage:",
             default_table(
-                container_listing(truncate=True), usage.get("Containers") or [],
+                container_listing(truncate=True),
+                usage.get("Containers") or [],
                 ["ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names"],
             ),
         ),
-        ("Local Volumes space usage:", default_table(volume_listing(), usage.get("Volumes") or [], ["Name", "Links", "Size"])),
+        (
+            "Local Volumes space usage:",
+            default_table(volume_listing(), usage.get("Volumes") or [], ["Name", "Links", "Size"]),
+        ),
     ]
     for title, table in parts:
         sys.stdout.write(f"{title}\n\n{table}\n")

@@ -8,9 +8,17 @@ from sampan.cli.flags import Options
 from sampan.errors import InvalidArgument
 
 _NUMBERS = {
-    "blkio-weight": "BlkioWeight", "cpu-period": "CpuPeriod", "cpu-quota": "CpuQuota", "cpu-rt-period": "CpuRealtimePeriod",
-    "cpu-rt-runtime": "CpuRealtimeRuntime", "cpu-shares": "CpuShares", "cpus": "NanoCpus", "memory": "Memory",
-    "memory-reservation": "MemoryReservation", "memory-swap": "MemorySwap", "pids-limit": "PidsLimit",
+    "blkio-weight": "BlkioWeight",
+    "cpu-period": "CpuPeriod",
+    "cpu-quota": "CpuQuota",
+    "cpu-rt-period": "CpuRealtimePeriod",
+    "cpu-rt-runtime": "CpuRealtimeRuntime",
+    "cpu-shares": "CpuShares",
+    "cpus": "NanoCpus",
+    "memory": "Memory",
+    "memory-reservation": "MemoryReservation",
+    "memory-swap": "MemorySwap",
+    "pids-limit": "PidsLimit",
 }
 _TEXTS = {"cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems"}
 
@@ -44,7 +52,9 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
         raise InvalidArgument("you must provide one or more flags when using this command")
     containers = context.engine.containers
     warnings: list[str] = []
-    code = for_each(context, arguments, lambda name: warnings.extend(containers.update(name, body).get("Warnings") or []))
+    code = for_each(
+        context, arguments, lambda name: warnings.extend(containers.update(name, body).get("Warnings") or [])
+    )
     for warning in warnings:
         context.warn(f"WARNING: {warning}")
     return code

@@ -87,7 +87,9 @@ def _server_text(server: dict[str, Any]) -> str:
         lines.append(f" {component['Name']}:")
         lines.append(f"  Version:          {component['Version']}")
         if details.get("ApiVersion"):
-            lines.append(f"  API version:      {details['ApiVersion']} (minimum version {details.get('MinAPIVersion')})")
+            lines.append(
+                f"  API version:      {details['ApiVersion']} (minimum version {details.get('MinAPIVersion')})"
+            )
         for key, label in (("GoVersion", "Go version:"), ("PythonVersion", "Python version:")):
             if details.get(key):
                 lines.append(f"  {label:<17} {details[key]}")

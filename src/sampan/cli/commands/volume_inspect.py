@@ -15,9 +15,7 @@ FLAGS = """
 def run(context: Context, options: Options, arguments: list[str]) -> int:
     from sampan.cli.inspecting import inspect_all
 
-    return inspect_all(
-        context, arguments, options.text("format"), lambda name: fetch_object(context, "volume", name)
-    )
+    return inspect_all(context, arguments, options.text("format"), lambda name: fetch_object(context, "volume", name))
 
 
 COMMAND = Command(run, "VOLUME [VOLUME...]", 1, UNLIMITED, FLAGS, completes="volumes")

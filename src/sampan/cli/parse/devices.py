@@ -61,7 +61,7 @@ def _requests(options: Options) -> list[dict[str, Any]] | None:
             count = value if key == "count" else field if not mark else ""
             if count:
                 if count != "all" and not count.lstrip("-").isdigit():
-                    raise InvalidArgument(f"invalid count ({count}): value must be either \"all\" or an integer")
+                    raise InvalidArgument(f'invalid count ({count}): value must be either "all" or an integer')
                 request["Count"] = -1 if count == "all" else int(count)
             elif key == "driver":
                 request["Driver"] = value

@@ -17,7 +17,9 @@ def read_variables(files: list[str], flags: list[str]) -> list[str]:
         found.extend(text for text in _from_environment(_lines(path)) if "=" in text)
     for text in flags:
         if text.partition("=")[0] == "":
-            raise InvalidArgument(f'invalid argument "{text}" for "-e, --env" flag: invalid environment variable: {text}')
+            raise InvalidArgument(
+                f'invalid argument "{text}" for "-e, --env" flag: invalid environment variable: {text}'
+            )
     found.extend(_from_environment(flags))
     return found
 

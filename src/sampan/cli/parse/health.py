@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TIMES = {
-    "health-interval": "Interval", "health-timeout": "Timeout", "health-start-period": "StartPeriod",
+    "health-interval": "Interval",
+    "health-timeout": "Timeout",
+    "health-start-period": "StartPeriod",
     "health-start-interval": "StartInterval",
 }
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 _TRUE = ("", "1", "true", "True", "TRUE", "t")
 _FALSE = ("0", "false", "False", "FALSE", "f")
 _KEYS = {
-    "src": "source", "dst": "target", "destination": "target", "ro": "readonly", "volume-opt": "volume-opt",
+    "src": "source",
+    "dst": "target",
+    "destination": "target",
+    "ro": "readonly",
+    "volume-opt": "volume-opt",
 }
 
 
@@ -92,8 +96,12 @@ def parse_mount(text: str) -> dict[str, Any]:
             except ValueError:
                 raise InvalidArgument(f"invalid value for {key}: {value}") from None
         else:
-            raise InvalidArgument(f'invalid argument "{text}" for "--mount" flag: unexpected key \'{key}\' in \'{field}\'')
-    return _checked(mount, {"BindOptions": bind, "VolumeOptions": volume, "TmpfsOptions": tmpfs, "ImageOptions": image}, text)
+            raise InvalidArgument(
+                f"invalid argument \"{text}\" for \"--mount\" flag: unexpected key '{key}' in '{field}'"
+            )
+    return _checked(
+        mount, {"BindOptions": bind, "VolumeOptions": volume, "TmpfsOptions": tmpfs, "ImageOptions": image}, text
+    )
 
 
 _OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "TmpfsOptions": "tmpfs", "ImageOptions": "image"}
@@ -113,7 +121,9 @@ def _checked(mount: dict[str, Any], options: dict[str, dict[str, Any]], text: st
 
 def _recursive(value: str, text: str) -> dict[str, bool]:
     choices: dict[str, dict[str, bool]] = {
-        "enabled": {}, "disabled": {"NonRecursive": True}, "writable": {"ReadOnlyNonRecursive": True},
+        "enabled": {},
+        "disabled": {"NonRecursive": True},
+        "writable": {"ReadOnlyNonRecursive": True},
         "readonly": {"ReadOnlyForceRecursive": True},
     }
     if value not in choices:

@@ -68,7 +68,10 @@ def _long_form(text: str) -> tuple[str, dict[str, str]]:
     if "target" not in values:
         raise InvalidArgument(f"no port specified: {text}")
     _range(values["target"], text, "target")
-    return f"{values['target']}/{values.get('protocol', 'tcp')}", {"HostIp": "", "HostPort": values.get("published", "")}
+    return f"{values['target']}/{values.get('protocol', 'tcp')}", {
+        "HostIp": "",
+        "HostPort": values.get("published", ""),
+    }
 
 
 def _protocol(text: str) -> tuple[str, str]:
@@ -103,5 +106,7 @@ def _range(text: str, whole: str, what: str) -> tuple[int, int]:
     first, mark, last = text.partition("-")
     last = last if mark else first
     if not (first.isdigit() and last.isdigit()) or int(first) > 65535 or int(last) > 65535 or int(last) < int(first):
-        raise InvalidArgument(f"invalid {what}: {text}", hint=f"in {whole!r}: ports are 1 to 65535, ranges are low-high")
+        raise InvalidArgument(
+            f"invalid {what}: {text}", hint=f"in {whole!r}: ports are 1 to 65535, ranges are low-high"
+        )
     return int(first), int(last)

@@ -210,7 +210,6 @@ class Evaluator:
         return value
 
 
-
 def _spelled(struct: dict[str, Any], name: str) -> str:
     """Go's `ID` and `APIVersion` are `Id` and `ApiVersion` in JSON."""
     wanted = name.lower()

@@ -25,7 +25,11 @@ def split(text: str) -> list[tuple[str, str]]:
             found.append(("text", plain))
             return found
         body_start = start + 2
-        if text.startswith("- ", body_start) or text.startswith("-\n", body_start) or text.startswith("-\t", body_start):
+        if (
+            text.startswith("- ", body_start)
+            or text.startswith("-\n", body_start)
+            or text.startswith("-\t", body_start)
+        ):
             plain = plain.rstrip(_BLANK)
             body_start += 1
         found.append(("text", plain))

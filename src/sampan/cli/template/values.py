@@ -117,7 +117,14 @@ def _zero_like(value: dict[str, Any]) -> Any:
 
 def type_name(value: Any) -> str:
     """Go's name of the type, for messages."""
-    names = {bool: "bool", int: "int", float: "float64", str: "string", list: "[]interface {}", dict: "map[string]interface {}"}
+    names = {
+        bool: "bool",
+        int: "int",
+        float: "float64",
+        str: "string",
+        list: "[]interface {}",
+        dict: "map[string]interface {}",
+    }
     return names.get(type(value), "nil" if value is None else "interface {}")
 
 
