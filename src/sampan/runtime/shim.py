@@ -47,11 +47,12 @@ def run(requests: socket.socket, notify: int) -> None:
     os.setsid()
     set_child_subreaper()
     ours, theirs = protocol.pair()
+    anything = select.epoll()
     launcher = os.fork()
     if launcher == 0:
         ours.close()
         set_parent_death_signal(_signal.SIGKILL)
-        shim_launch.run(requests, notify, theirs)
+        shim_launch.run(requests, notify, theirs, anything)
         return
     for end in (theirs, requests):
         end.close()
@@ -59,25 +60,23 @@ def run(requests: socket.socket, notify: int) -> None:
     if not ours.recv(1):  # no request, or one for a worker
         return
     set_parent_death_signal(0)  # from here on the zygote may die without us
-    watched = ours.recv(1)
-    handed = protocol.receive_raw(ours) if watched else None
-    ours.close()
+    started = ours.recv(1)
     os.waitpid(launcher, 0)
+    if not started:
+        _kill_children()
+        return
+    # Most containers do nothing most of the time, and a shim that has executed little has copied few of the zygote's
+    # pages. So it does not even receive the hand-over: the launcher put its descriptors into `anything`, and they stay
+    # in the socket's queue until the first of them has something to say.
+    if started == shim_launch.MAY_IDLE:
+        anything.poll(-1, 1)
+    anything.close()
+    handed = protocol.receive_raw(ours)
+    ours.close()
     if handed is None:
         _kill_children()
         return
-    if watched[0]:
-        _idle(handed.fds[: watched[0]])
     Shim(protocol.parse(handed)).serve()
-
-
-def _idle(fds: list[int]) -> None:
-    """Wait until anything happens. Most containers do nothing most of the time, and a shim that has executed little has
-    copied few of the zygote's pages; so the rest of the shim comes to life here and not before."""
-    poller = select.poll()
-    for fd in fds:
-        poller.register(fd, select.POLLIN)
-    poller.poll()
 
 
 def _kill_children() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _signal
 import json
 import os
+import select
 import socket
 import time
 from typing import Any
@@ -24,6 +25,7 @@ from sampan.runtime.container import Stdio, launch
 from sampan.runtime.shim_files import process_start_ticks, remove_task_dir, replace_file, write_file
 from sampan.runtime.shim_process import Pipes, make_pipes
 
+MAY_IDLE = b"i"
 encode = json.JSONEncoder().encode
 
 
@@ -34,9 +36,9 @@ def child_stdio(pipes: Pipes | None) -> Stdio:
     return Stdio(pipes.child_stdin, pipes.child_stdout, pipes.child_stderr, None)
 
 
-def run(requests: socket.socket, notify: int, shim: socket.socket) -> None:
+def run(requests: socket.socket, notify: int, shim: socket.socket, anything: select.epoll) -> None:
     """Body of the launcher process: one request. `shim` gets a byte when it is for a shim, then the hand-over, or EOF
-    when the start failed."""
+    when the start failed. `anything` is the shim's, to watch the descriptors that wake it."""
     raw = protocol.receive_raw(requests)
     if raw is None:
         return
@@ -49,16 +51,16 @@ def run(requests: socket.socket, notify: int, shim: socket.socket) -> None:
         rootfs_worker.run(protocol.parse(raw))
         return
     shim.send(b"s")
-    _start(protocol.parse(raw), shim)
+    _start(protocol.parse(raw), shim, anything)
 
 
-def _start(request: protocol.Message, shim: socket.socket) -> None:
+def _start(request: protocol.Message, shim: socket.socket, anything: select.epoll) -> None:
     control = socket.socket(fileno=request.fds.pop(0))
     netns_fd = request.fds.pop(0) if request.body["netns"] else None
     launcher = Launcher(request.body, request.blob)
     try:
         launcher.start(netns_fd)
-        launcher.hand_over(shim, control, request.fds)
+        launcher.hand_over(shim, anything, control, request.fds)
     except Exception as error:
         launcher.abandon()
         for fd in request.fds:
@@ -155,7 +157,9 @@ class Launcher:
         if launched.console is not None:
             self._console = launched.console
 
-    def hand_over(self, shim: socket.socket, control: socket.socket, clients: list[int]) -> None:
+    def hand_over(
+        self, shim: socket.socket, anything: select.epoll, control: socket.socket, clients: list[int]
+    ) -> None:
         """Give the shim what it needs, then tell the engine. First the descriptors that an idle shim watches."""
         body = self._body
         assert self._listener is not None
@@ -172,7 +176,10 @@ class Launcher:
         namespaces = body["config"].get("linux", {}).get("namespaces") or []
         # Without a pid namespace of the container's own, its orphans come to the shim and must be reaped at once.
         may_idle = not clients and any(one["type"] == "pid" and not one.get("path") for one in namespaces)
-        shim.send(bytes([len(watched) if may_idle else 0]))
+        if may_idle:
+            for fd in watched:
+                anything.register(fd, select.EPOLLIN)
+        shim.send(MAY_IDLE if may_idle else b"n")
         protocol.send(shim, state, fds=[*watched, *others, *clients])
         answer = {"seq": body["seq"], "pid": self._pid, "started_at_ns": self._started_at_ns}
         try:
