@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sampan.build.nodes import Layer
 
-_BACKLOG = 1024
+_BACKLOG = 256
 """Pieces of output that wait for a slow reader before the step that writes them is slowed down."""
 
 
