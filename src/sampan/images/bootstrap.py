@@ -39,6 +39,7 @@ from sampan.tar.reader import Readable
 from sampan.types.reference import Reference
 
 _DOWNLOAD_TIMEOUT_S = 60
+_TOOLS = {"mmdebstrap": "mmdebstrap", "unshare": "util-linux", "setpriv": "util-linux", "apt-get": "apt"}
 _DISTRIBUTION_CHANGES = [
     "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     'CMD ["bash"]',
@@ -110,7 +111,12 @@ class _Bootstrap:
 
     async def run(self) -> AsyncIterator[str]:
         """Progress lines; `image` is set at the end."""
-        for tool, package in (("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux"), ("apt-get", "apt")):
+        for tool, package in (
+            ("mmdebstrap", "mmdebstrap"),
+            ("unshare", "util-linux"),
+            ("setpriv", "util-linux"),
+            ("apt-get", "apt"),
+        ):
             if shutil.which(tool) is None:
                 raise Unavailable(f"{tool} is not on this machine", hint=f"apt-get install {package}")
         if not os.path.exists(self._distribution.keyring):
@@ -169,9 +175,9 @@ class _Bootstrap:
         options = [f"--aptopt={key} {shlex.quote(value)}" for key, value in settings(dump, for_container=False).items()]
         includes = ["--include=ca-certificates"] if any(source.uri.startswith("https:") for source in inside) else []
         lines = [one_line(source, self._distribution.keyring) for source in sources]
-        # a mount and pid namespace of its own: whatever ends this, no mount and no process stays
+        # namespaces of its own for mounts and processes, and death with the engine: nothing stays, whatever ends this
         return [
-            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+            "setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
             "mmdebstrap", "--mode=root", "--format=tar", f"--variant={self._distribution.variant}",
             *includes, *options, *hooks, self._suite, "-", *lines,
         ]  # fmt: skip
