@@ -19,6 +19,7 @@ from sampan.engine.images import ImageService
 from sampan.engine.networks import network_settings
 from sampan.engine.tasks import Tasks
 from sampan.images.store import ImageStore
+from sampan.linux.cgroup import open_cgroup
 from sampan.network.controller import Networks
 from sampan.registry.client import Registry
 from sampan.registry.hosts import RegistrySettings
@@ -66,11 +67,15 @@ class Engine:
         return engine
 
     async def close(self) -> None:
-        """Let go of everything. Containers, their networks and their logs go on."""
+        """Let go of everything. Containers, their networks and their logs go on; with none of them running, nothing of
+        this engine stays on the host but its data."""
         await self.containers.close()
         await self.builder.close()
         await self.image_service.close()
         await self.volumes.close()
+        if not any(container.running for container in self.containers.all()):
+            await self.networks.remove_all()
+            open_cgroup(self.config.cgroup_root).remove()
         await self.networks.close()
         await self.tasks.close()
         self.database.close()
