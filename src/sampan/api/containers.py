@@ -70,6 +70,7 @@ async def unpause(engine: Engine, request: Request) -> None:
 
 async def wait(engine: Engine, request: Request) -> None:
     """The head of the answer goes out at once: clients start the container only when they have it."""
+    container_exit.check_condition(request.query("condition"))
     container, future = engine.containers.waiter(request.path("id"), request.query("condition"))
     try:
         async with request.stream("application/json") as stream:

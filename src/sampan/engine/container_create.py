@@ -93,6 +93,12 @@ def _default_host(host: dict[str, Any], engine: EngineConfig, api_version: tuple
         host["OomKillDisable"] = False
     if host["PidsLimit"] is not None and host["PidsLimit"] <= 0:
         host["PidsLimit"] = None
+    for bindings in (host["PortBindings"] or {}).values():
+        for binding in bindings or ():
+            binding["HostIp"], binding["HostPort"] = binding.get("HostIp") or "", str(binding.get("HostPort") or "")
+    hosts_own = host["Privileged"] or "host" in (host["IpcMode"], host["PidMode"])
+    if hosts_own and not any(option.startswith("label") for option in host["SecurityOpt"] or ()):
+        host["SecurityOpt"] = [*(host["SecurityOpt"] or ()), "label=disable"]
     if host["MemorySwappiness"] == -1:
         host["MemorySwappiness"] = None
     for name in ("CapAdd", "CapDrop"):
@@ -124,7 +130,9 @@ def _endpoints(
     for name, settings in networking.items():
         if settings is not None and not isinstance(settings, dict):
             raise InvalidArgument(f"invalid JSON: the settings of endpoint {name} must be an object")
-        found["bridge" if name == "default" else name] = settings or {}
+        name = "bridge" if name == "default" else name
+        create_validation.check_mac((settings or {}).get("MacAddress") or "", name)
+        found[name] = settings or {}
     if not has_own_network(mode) and len(found) > 1:
         raise InvalidArgument("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     return found

@@ -116,12 +116,18 @@ async def auto_remove(engine: Engine, container: Container) -> None:
 # --- wait
 
 
+def check_condition(condition: str) -> None:
+    if condition not in ("", "not-running", "next-exit", "removed"):
+        raise InvalidArgument(f'invalid condition: "{condition}"')
+
+
 def waiter(container: Container, condition: str) -> Waiter:
     """A future of (exit code, error text) for `not-running`, `next-exit` or `removed`.
 
     Raises:
         InvalidArgument: another condition.
     """
+    check_condition(condition)
     future: Waiter = asyncio.get_running_loop().create_future()
     if condition in ("", "not-running"):
         if container.running or container.state.status == "restarting":
@@ -130,10 +136,8 @@ def waiter(container: Container, condition: str) -> Waiter:
             future.set_result((container.state.exit_code, container.state.error))
     elif condition == "next-exit":
         container.exits.append(future)
-    elif condition == "removed":
-        container.removals.append(future)
     else:
-        raise InvalidArgument(f'invalid condition: "{condition}"')
+        container.removals.append(future)
     return future
 
 

@@ -78,7 +78,9 @@ def check(filters: Filters) -> None:
                     f"{', '.join(_HEALTH)}"
                 )
             if name == "exited" and not re.fullmatch(r"-?\d+", value):
-                raise InvalidArgument(f"invalid filter 'exited={value}'")
+                raise InvalidArgument(
+                    f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax"
+                )
             if name == "is-task" and value.lower() not in _BOOLEANS:
                 raise InvalidArgument(f"invalid filter 'is-task=[{value}]'")
 

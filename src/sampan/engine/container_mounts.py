@@ -39,7 +39,7 @@ def _inherited(engine: Engine, sources: Any) -> list[MountRecord]:
     for source in sources:
         name, _, mode = source.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):
-            raise InvalidArgument(f"invalid mode for volumes-from: {mode}")
+            raise InvalidArgument(f"invalid mode: {mode}")
         try:
             owner = engine.containers.get(name)
         except NotFound as error:
@@ -61,7 +61,8 @@ async def _make_volume(engine: Engine, mount: MountRecord, host: dict[str, Any])
             volume_options = spec.get("VolumeOptions") or {}
             labels = volume_options.get("Labels") or {}
             options = (volume_options.get("DriverConfig") or {}).get("Options") or {}
-    volume = await engine.volumes.create(mount.name, driver="local", options=options, labels=labels)
+    driver = "local" if mount.from_mounts_api else host["VolumeDriver"] or "local"
+    volume = await engine.volumes.create(mount.name, driver=driver, options=options, labels=labels)
     mount.name = volume.name
     mount.source = engine.volumes.mountpoint(volume.name)
 

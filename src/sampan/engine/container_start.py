@@ -145,7 +145,7 @@ async def _failed(engine: Engine, container: Container, error: SampanError) -> N
 def _docker_error(error: SampanError) -> SampanError:
     """Errors of the launch in the words of `docker run`, from which clients take their exit code."""
     if isinstance(error, CommandNotFound | CommandNotExecutable) and not error.message.startswith(_LAUNCH_PREFIX):
-        return type(error)(_LAUNCH_PREFIX + error.message, hint=error.hint)
+        return type(error)(f"{_LAUNCH_PREFIX}{error.message}: unknown", hint=error.hint)
     if isinstance(error, InvalidArgument) and error.message.startswith("unable to find "):
         return SampanError(error.message, hint=error.hint)  # an unknown user or group: 500, as Docker
     return error

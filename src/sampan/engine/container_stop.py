@@ -129,7 +129,7 @@ async def kill(engine: Engine, container: Container, signal: str) -> None:
     try:
         number = signal_number(signal) if signal else int(signals.SIGKILL)
     except InvalidArgument as error:
-        raise InvalidArgument(error.message) from None
+        raise InvalidArgument(f"cannot kill container: {container.name}: {error.message}") from None
     if not container.running:
         raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
     if number in (int(signals.SIGKILL), _stop_signal(container, "")):
@@ -165,7 +165,7 @@ async def pause(engine: Engine, container: Container) -> None:
     """
     async with container.lock:
         if container.paused:
-            raise Conflict(f"container {container.id} is already paused")
+            raise Conflict(f"Container {container.id} is already paused")
         if container.state.status == "restarting":
             raise Conflict(f"container {container.id} is restarting, wait until the container is running")
         if not container.running:

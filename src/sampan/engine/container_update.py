@@ -107,7 +107,7 @@ def _check(container: Container, merged: dict[str, Any], changed: dict[str, Any]
                 _prefix(container) + "Restart policy cannot be updated because AutoRemove is enabled for the container"
             )
     old_swap = container.host_config["MemorySwap"]
-    if "Memory" in changed and "MemorySwap" not in changed and old_swap > 0 and changed["Memory"] > old_swap:
+    if "Memory" in changed and "MemorySwap" not in changed and changed["Memory"] > old_swap:
         raise Conflict(
             _prefix(container)
             + "Memory limit should be smaller than already set memoryswap limit, update the memoryswap "

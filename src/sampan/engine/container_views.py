@@ -61,7 +61,7 @@ def inspect(engine: Engine, container: Container, *, size: bool, api_version: Ve
         "ResolvConfPath": files.resolv_conf if started else "",
         "HostnamePath": files.hostname if started else "",
         "HostsPath": files.hosts if started else "",
-        "LogPath": record.log_path,
+        "LogPath": record.log_path if started else "",
         "Name": f"/{record.name}",
         "RestartCount": record.restart_count,
         "Driver": "overlay2",
@@ -139,15 +139,21 @@ def _mount(mount: MountRecord) -> dict[str, Any]:
     return {**found, "Mode": mount.mode, "RW": mount.writable, "Propagation": mount.propagation}
 
 
-def networks(engine: Engine, container: Container) -> dict[str, dict[str, Any]]:
+def networks(engine: Engine, container: Container, api_version: Version) -> dict[str, dict[str, Any]]:
     """`NetworkSettings.Networks`: what was asked for, under what the networks gave."""
     found = {}
     for name, wanted in container.record.endpoints.items():
-        known = {key: wanted[key] for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts") if key in wanted}
+        known: dict[str, Any] = {
+            key: wanted[key] for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts") if key in wanted
+        }
         live: dict[str, Any] | None = container.record.endpoint_states.get(name)
         settings: dict[str, Any] = {**_EMPTY_ENDPOINT, **known}
         if live is not None:
             settings.update(live)
+        if name == "bridge":
+            settings["DNSNames"] = None  # the default network has no names
+        if api_version < (1, 48):
+            del settings["GwPriority"]
         found[name] = settings
         if live is None and container.running:  # host and none: their networks have no endpoints of ours
             found[name]["NetworkID"] = _network_id(engine, name)
@@ -162,7 +168,7 @@ def _network_id(engine: Engine, name: str) -> str:
 
 
 def _network_settings(engine: Engine, container: Container, api_version: Version) -> dict[str, Any]:
-    named = networks(engine, container)
+    named = networks(engine, container, api_version)
     running = container.running and container.host_config["NetworkMode"] != "host"
     found: dict[str, Any] = {
         "Bridge": "",
@@ -178,7 +184,7 @@ def _network_settings(engine: Engine, container: Container, api_version: Version
     if api_version >= (1, 52):
         found = {key: found[key] for key in ("SandboxID", "SandboxKey", "Ports")}
     else:
-        default = named.get("bridge", _EMPTY_ENDPOINT)
+        default = {**_EMPTY_ENDPOINT, **named.get("bridge", {})}
         for key in [
             "EndpointID",
             "Gateway",
@@ -238,7 +244,7 @@ def summary(
         "State": record.state.status,
         "Status": status_text(record.state, time.time()),
         "HostConfig": {"NetworkMode": record.host_config["NetworkMode"]},
-        "NetworkSettings": {"Networks": networks(engine, container)},
+        "NetworkSettings": {"Networks": networks(engine, container, api_version)},
         "Mounts": [_mount(mount) for mount in record.mounts if _listed(mount)],
     }
     if size is not None:

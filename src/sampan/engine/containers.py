@@ -32,7 +32,7 @@ from sampan.engine import (
     stats,
 )
 from sampan.engine.container_model import Container
-from sampan.engine.create_validation import check_name
+from sampan.engine.create_validation import NAME
 from sampan.engine.health import Health
 from sampan.errors import Conflict, InvalidArgument, NotFound
 from sampan.store.containers import ContainerTable
@@ -241,10 +241,14 @@ class Containers:
             old = container.name
             if new_name == old:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
-            check_name(new_name)
+            prefix = "Error when allocating new name: "
+            if not NAME.fullmatch(new_name):
+                raise InvalidArgument(
+                    f"{prefix}Invalid container name (/{new_name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                )
             if new_name in self._id_of_name:
                 raise Conflict(
-                    f'Conflict. The container name "/{new_name}" is already in use by container '
+                    f'{prefix}Conflict. The container name "/{new_name}" is already in use by container '
                     f'"{self._id_of_name[new_name]}". You have to remove (or rename) that container to be able to reuse '
                     "that name."
                 )

@@ -74,10 +74,10 @@ def parse_bind(text: str) -> MountRecord:
     kind = "bind" if source.startswith("/") else "volume"
     try:
         destination = _destination(destination, kind)
-        if kind == "volume" and source:
-            _check_volume_name(source)
     except InvalidArgument as error:
         raise SampanError(f"invalid volume specification: '{text}': {error.message}") from None
+    if kind == "volume" and source:
+        _check_volume_name(source)
     record = MountRecord(kind, destination, mode=mode, create_source=kind == "bind", copy_up=kind == "volume")
     _apply_mode(record, mode)
     if kind == "bind":
@@ -154,13 +154,12 @@ def parse_mount(mount: Mapping[str, Any], api_version: tuple[int, int]) -> Mount
 
 
 def _check_options(mount: Mapping[str, Any], kind: str) -> None:
-    prefix = f'invalid mount config for type "{kind}": '
     for owner in ("bind", "volume", "tmpfs", "image"):
         field = f"{owner.capitalize()}Options"
-        if owner != kind and mount.get(field):
-            raise InvalidArgument(prefix + f'{field} must not be specified on mount type "{kind}"')
+        if owner != kind and mount.get(field) is not None:
+            raise InvalidArgument(f'{field} must not be specified on mount type "{kind}"')
     if mount.get("ClusterOptions"):
-        raise InvalidArgument(prefix + f'ClusterOptions must not be specified on mount type "{kind}"')
+        raise InvalidArgument(f'ClusterOptions must not be specified on mount type "{kind}"')
 
 
 def _parse_bind_mount(record: MountRecord, mount: Mapping[str, Any], api_version: tuple[int, int]) -> None:
@@ -266,6 +265,8 @@ def parse_tmpfs(destination: str, text: str) -> MountRecord:
     for option in filter(None, text.split(",")):
         _check_tmpfs_option(option)
         options = [known for known in options if known not in (f"no{option}", option)] + [option]
+    if not destination.startswith("/"):
+        raise InvalidArgument(f"invalid mount path: '{destination}' mount path must be absolute")
     return MountRecord("tmpfs", _destination(destination, "tmpfs"), options=options, writable="ro" not in options)
 
 

@@ -195,9 +195,7 @@ def check_restart_policy(policy: dict[str, Any]) -> None:
     if not isinstance(retries, int) or retries < 0:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
     if retries and name != "on-failure":
-        raise InvalidArgument(
-            f"invalid restart policy: maximum retry count can only be used with 'on-failure' (policy is '{name or 'no'}')"
-        )
+        raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
 
 
 def _extra_hosts(request: Request) -> None:
@@ -228,7 +226,7 @@ def _ports(request: Request) -> None:
     for port in (*(request.config["ExposedPorts"] or ()), *(request.host["PortBindings"] or ())):
         found = _PORT.fullmatch(port)
         if not found or not 0 < int(found[1]) <= 65535:
-            raise InvalidArgument(f'invalid port specification: "{port}"')
+            raise InvalidArgument(f'invalid port specification: "{port.partition("/")[0]}"')
     for bindings in (request.host["PortBindings"] or {}).values():
         for binding in bindings or ():
             number = str(binding.get("HostPort") or "0")
@@ -275,7 +273,7 @@ def _namespace_modes(request: Request) -> None:
     if host["UsernsMode"] not in ("", "host"):
         raise InvalidArgument(f"invalid user namespace mode: {host['UsernsMode']}")
     if host["Isolation"] not in ("", "default"):
-        raise InvalidArgument(f'invalid isolation "{host["Isolation"]}": linux only supports "default"')
+        raise SampanError(f"Invalid isolation: \"{host['Isolation']}\" - linux only supports 'default'")
     if host["Cgroup"]:
         raise InvalidArgument(f"invalid cgroup specification: {host['Cgroup']}")
 
@@ -317,15 +315,27 @@ def _uts_and_hostname(request: Request) -> None:
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
 
 
-_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_NAME = 64  # of sethostname(2)
 
 
 def _hostname(request: Request) -> None:
-    hostname, domain = request.config["Hostname"], request.config["Domainname"]
-    if hostname and (len(hostname) > 63 or not _HOSTNAME.fullmatch(hostname)):
-        raise InvalidArgument(f"invalid hostname: {hostname}: at most 63 letters, digits, '-' and '.'")
-    if len(domain) > 63:
-        raise InvalidArgument(f"invalid domain name: {domain}: longer than 63 characters")
+    """Both end up in files of lines, and in the kernel's limits."""
+    for name, text in (("hostname", request.config["Hostname"]), ("domain name", request.config["Domainname"])):
+        if len(text.encode()) > _MAX_NAME or _CONTROL.search(text):
+            raise InvalidArgument(f"invalid {name}: {text!r}: at most {_MAX_NAME} bytes, without control characters")
+
+
+_MAC = re.compile(r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
+
+
+def check_mac(address: str, network: str) -> None:
+    if address and not _MAC.fullmatch(address):
+        raise InvalidArgument(f"invalid config for network {network}: invalid MAC address {address}")
+
+
+def _mac_address(request: Request) -> None:
+    check_mac(request.config["MacAddress"], request.host["NetworkMode"])
 
 
 def _memory(request: Request) -> str | None:
@@ -362,7 +372,7 @@ def _cpu(request: Request) -> None:
     if host["NanoCpus"] and host["CpuQuota"]:
         raise InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
     if not 0 <= host["NanoCpus"] <= count * 1_000_000_000:
-        raise InvalidArgument(f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available")
+        raise InvalidArgument(f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available")
     if host["CpuPeriod"] and not 1000 <= host["CpuPeriod"] <= 1_000_000:
         raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < host["CpuQuota"] < 1000:
@@ -452,7 +462,8 @@ def _log_driver(request: Request) -> None:
         raise InvalidArgument(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     for option, value in options.items():
         if option not in LOG_OPTIONS[driver] | _COMMON_LOG_OPTIONS:
-            raise InvalidArgument(f"unknown log opt '{option}' for {driver} log driver")
+            words = f"log driver {driver}" if driver == "local" else f"{driver} log driver"
+            raise InvalidArgument(f"unknown log opt '{option}' for {words}")
         if option == "mode" and value not in ("blocking", "non-blocking"):
             raise InvalidArgument(f"logger: logging mode not supported: {value}")
 
@@ -463,12 +474,6 @@ def _runtime(request: Request) -> None:
         raise InvalidArgument(f"unknown or invalid runtime name: {name}")
     if name in request.engine.runtimes:
         raise SampanError(f"runtime {name} is configured, but this version starts containers with its own runtime only")
-
-
-def _volume_driver(request: Request) -> None:
-    driver = request.host["VolumeDriver"]
-    if driver not in ("", "local"):
-        raise InvalidArgument(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
 
 
 def _security(request: Request) -> None:
@@ -515,6 +520,7 @@ CHECKS: list[Check] = [
     _stop_signal,
     _healthcheck,
     _hostname,
+    _mac_address,
     _restart,
     _extra_hosts,
     _dns,
@@ -532,7 +538,6 @@ CHECKS: list[Check] = [
     _storage,
     _log_driver,
     _runtime,
-    _volume_driver,
     _security,
     _device_rules,
 ]

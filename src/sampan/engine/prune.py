@@ -82,6 +82,4 @@ def until(values: Sequence[str]) -> float | None:
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
     except ValueError:
-        raise InvalidArgument(
-            f"invalid filter 'until={text}': failed to parse value as time or duration: \"{text}\""
-        ) from None
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"') from None

@@ -26,7 +26,7 @@ from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, FLAGS, setns,
 from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, clone3, filesystem_type, openat2
 
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
-from sampan.runtime import credentials, devices, init_loop, launch_error, mounts
+from sampan.runtime import credentials, devices, init_loop, launch_error, mounts, targets
 from sampan.runtime.launch_error import LaunchError
 
 INIT_ANNOTATION: Final = "org.sampan.init"
@@ -287,6 +287,7 @@ class _Child:
                 builder.proc = m.new_filesystem("proc", [], source="proc")
             except OSError:
                 pass
+        self._make_working_directory(root)
         m.pivot_into(root)
         if (self._config.get("root") or {}).get("readonly") or self._rootfs.get("readonly"):
             here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -297,6 +298,13 @@ class _Child:
             here = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             m.mount_setattr(here, set_flags=m.MOUNT_ATTR_RDONLY)
             os.close(here)
+
+    def _make_working_directory(self, root: int) -> None:
+        """As runc does, if it is missing. What cannot be made, chdir will name."""
+        try:
+            os.close(targets.open_target(root, self._config["process"].get("cwd") or "/", directory=True))
+        except OSError:
+            pass
 
     def _protect(self, builder: mounts.RootBuilder) -> None:
         readonly, masked = self._linux.get("readonlyPaths") or [], self._linux.get("maskedPaths") or []

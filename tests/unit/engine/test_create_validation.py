@@ -64,7 +64,7 @@ def test_an_ordinary_request_passes_without_warnings() -> None:
         ),
         ({"Runtime": "x"}, "unknown or invalid runtime name: x"),
         ({"Ulimits": [{"Name": "x", "Soft": 1, "Hard": 1}]}, "invalid ulimit type: x"),
-        ({"PortBindings": {"x/tcp": []}}, 'invalid port specification: "x/tcp"'),
+        ({"PortBindings": {"x/tcp": []}}, 'invalid port specification: "x"'),
         ({"ExtraHosts": ["a:b"]}, 'invalid IP address in add-host: "b"'),
         ({"CpuPercent": 10}, "invalid option: CpuPercent is only supported on Windows"),
         ({"KernelMemory": 1 << 30}, "kernel memory limits are not supported"),
