@@ -332,6 +332,37 @@ async def test_names(networks: Networks) -> None:
         sandbox.close()
 
 
+async def test_ipv6(networks: Networks) -> None:
+    network = await networks.create({"Name": "six", "EnableIPv6": True})
+    assert [subnet.network.version for subnet in network.subnets] == [4, 6]
+    one, first = await container(networks, "one", "six")
+    two, _ = await container(networks, "two", "six")
+
+    def listen() -> socket.socket:
+        server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        server.settimeout(2)
+        server.bind((first.ipv6, 99))
+        return server
+
+    server: socket.socket = await inside(one, listen)
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.sendto(b"six", (first.ipv6, 99))
+
+    await inside(two, send)
+    assert await asyncio.to_thread(server.recv, 10) == b"six"
+    reply = await inside(two, lambda: query("one", dns.AAAA))
+    assert reply[-16:] == socket.inet_pton(socket.AF_INET6, first.ipv6)
+    server.close()
+    web = await serve(one, 80)
+    await networks.publish("one" * 8, first, {"80/tcp": [{"HostPort": "8080"}]})
+    assert await asyncio.to_thread(ask, "::1", 8080) == first.gateway
+    shut(web)
+    for sandbox in (one, two):
+        sandbox.close()
+
+
 async def test_live_connect_and_disconnect(networks: Networks) -> None:
     network = await networks.create({"Name": "blue"})
     one, first = await container(networks, "one")

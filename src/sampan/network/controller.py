@@ -322,7 +322,7 @@ class Networks:
             self._forget_flows(endpoint.publications)
             if endpoint.host_veth:
                 self._later(self._links.set_hairpin, endpoint.host_veth)
-        return docker_ports(endpoint.publications, exposed)
+        return ports.to_docker(endpoint.publications, exposed)
 
     async def unpublish(self, container_id: str) -> None:
         """Give a container's published ports back; none is fine."""
@@ -398,16 +398,4 @@ class Networks:
             found.close()
 
 
-def docker_ports(publications: Iterable[Publication], exposed: Iterable[str] = ()) -> dict[str, Any]:
-    """`NetworkSettings.Ports`: `{"80/tcp": [{"HostIp", "HostPort"}], "443/tcp": None}`."""
-    found: dict[str, Any] = {}
-    for text in exposed:
-        number, protocol = ports.parse_port(text)
-        found[f"{number}/{protocol}"] = None
-    for each in publications:
-        key = f"{each.container_port}/{each.protocol}"
-        found[key] = [*(found.get(key) or []), {"HostIp": each.host_ip, "HostPort": str(each.host_port)}]
-    return found
-
-
-__all__ = ["Endpoint", "Network", "NetworkSettings", "Networks", "Sandbox", "docker_ports"]
+__all__ = ["Endpoint", "Network", "NetworkSettings", "Networks", "Sandbox"]

@@ -165,6 +165,10 @@ def _write_static(transaction: Transaction, version: int, relay_ports: tuple[int
     )
     published = (ex.match_destination_local(), ex.verdict(ex.JUMP, "published"))
     transaction.add_base_chain("output", "nat", nft.OUTPUT, nft.PRIORITY_DSTNAT)
+    if version == 6:
+        # IPv6 has no route_localnet: what goes to ::1 is carried by the sockets that reserve the ports.
+        loopback = ex.match_destination_in(6, ip_address("::1").packed, b"\xff" * 16)
+        transaction.add_rule("output", loopback, ex.verdict(ex.RETURN))
     transaction.add_rule("output", *published)
     transaction.add_base_chain("prerouting", "nat", nft.PREROUTING, nft.PRIORITY_DSTNAT)
     if relay_ports is None or version == 6:

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from sampan.errors import InvalidArgument
+from sampan.network.model import Publication
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -92,3 +93,15 @@ def _host_ip(text: str) -> str:
         return str(ip_address(text.strip("[]"))) if text else ""
     except ValueError:
         raise InvalidArgument(f"invalid IP address in port mapping: {text}") from None
+
+
+def to_docker(publications: Iterable[Publication], exposed: Iterable[str] = ()) -> dict[str, Any]:
+    """`NetworkSettings.Ports`: `{"80/tcp": [{"HostIp", "HostPort"}], "443/tcp": None}`."""
+    found: dict[str, Any] = {}
+    for text in exposed:
+        number, protocol = parse_port(text)
+        found[f"{number}/{protocol}"] = None
+    for each in publications:
+        key = f"{each.container_port}/{each.protocol}"
+        found[key] = [*(found.get(key) or []), {"HostIp": each.host_ip, "HostPort": str(each.host_port)}]
+    return found

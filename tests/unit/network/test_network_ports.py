@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sampan.errors import InvalidArgument
-from sampan.network.controller import docker_ports
 from sampan.network.model import Publication
-from sampan.network.ports import PortRequest, parse_host_port, parse_port, requests
+from sampan.network.ports import PortRequest, parse_host_port, parse_port, requests, to_docker
 
 
 def test_notation() -> None:
@@ -42,7 +41,7 @@ def test_explicit_ports_come_before_random_ones() -> None:
 def test_docker_form() -> None:
     one = Publication(protocol="tcp", host_ip="0.0.0.0", host_port=8080, container_ip="10.0.0.2", container_port=80)
     two = Publication(protocol="tcp", host_ip="::", host_port=8080, container_ip="", container_port=80)
-    assert docker_ports([one, two], ["443"]) == {
+    assert to_docker([one, two], ["443"]) == {
         "443/tcp": None,
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
     }
