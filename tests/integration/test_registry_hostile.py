@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -366,3 +367,44 @@ async def test_mirrors_are_asked_first_without_credentials_and_skipped_when_brok
         await runner.cleanup()
     assert mirror.requests and all("Authorization" not in headers for headers in mirror.headers_of("/"))
     assert fake.headers_of("/manifests/")
+
+
+async def test_a_cancelled_pull_leaves_nothing_but_what_can_be_resumed(fake: FakeRegistry, stores: Stores) -> None:
+    ranges: list[str] = []
+
+    async def stall(request: web.Request) -> web.StreamResponse:
+        ranges.append(request.headers.get("Range", ""))
+        response = web.StreamResponse()
+        response.content_length = len(fake.layer)
+        await response.prepare(request)
+        await response.write(fake.layer[: 2 << 20])
+        await asyncio.sleep(2)
+        return response
+
+    fake.blob = stall
+    task = asyncio.create_task(stores.pull(fake.name))
+    partial = f"{stores.blobs.root}/ingest/{_digest(fake.layer).replace(':', '-')}.partial"
+    for _ in range(200):
+        if os.path.exists(partial) and os.path.getsize(partial) >= 1 << 20:
+            break
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stores.assert_clean()
+    kept = os.path.getsize(partial)
+    assert kept >= 1 << 20
+
+    async def rest(request: web.Request) -> web.StreamResponse:
+        ranges.append(request.headers.get("Range", ""))
+        headers = {"Content-Range": f"bytes {kept}-{len(fake.layer) - 1}/{len(fake.layer)}"}
+        return web.Response(status=206, headers=headers, body=fake.layer[kept:])
+
+    fake.blob = rest
+    await stores.pull(fake.name)
+    assert ranges == ["", f"bytes={kept}-"]
+
+
+async def test_two_pulls_at_once_fetch_a_layer_once(fake: FakeRegistry, stores: Stores) -> None:
+    await asyncio.gather(stores.pull(fake.name), stores.puller.pull(fake.name, ANONYMOUS, None, Progress()))
+    assert len(fake.headers_of(_digest(fake.layer))) == 1

@@ -179,9 +179,9 @@ class LayerStore:
         self, readable: Readable, *taps: Tap, algorithm: str = "sha256", limits: Limits | None = None
     ) -> StagedLayer:
         """Unpack a tar, compressed or not, whose place is not known yet; `taps` see the plain bytes."""
-        home = self._new_home()
         digest = hashlib.new(algorithm)
-        plain = open_decompressed(readable)
+        plain = open_decompressed(readable)  # reads: what fails here must leave no directory
+        home = self._new_home()
         stream = ReadAhead(plain, digest, *taps)
         try:
             dirfd = os.open(os.path.join(home, "diff"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -199,8 +199,9 @@ class LayerStore:
 
     def import_tar(self, readable: Readable, parent: str | None = None, *, limits: Limits | None = None) -> LayerInfo:
         """Unpack any tar as a new layer on `parent`, in our own canonical form: its diff id is that of `open_tar`."""
+        plain = open_decompressed(readable)
         home = self._new_home()
-        stream = ReadAhead(open_decompressed(readable))
+        stream = ReadAhead(plain)
         try:
             dirfd = os.open(os.path.join(home, "diff"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
