@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import zstandard
 
+from sampan.content.zstd_frames import ZstdFrames
 from sampan.errors import InvalidArgument
 from sampan.tar.reader import Readable
 from sampan.tar.writer import Writable
@@ -64,6 +65,7 @@ class _Prefixed(io.RawIOBase):
     def __init__(self, prefix: bytes, stream: Readable) -> None:
         self._prefix = prefix
         self._stream = stream
+        self.frames: ZstdFrames | None = None
 
     def readable(self) -> bool:
         return True
@@ -74,6 +76,12 @@ class _Prefixed(io.RawIOBase):
         return len(data)
 
     def read(self, size: int = -1, /) -> bytes:
+        data = self._next(size)
+        if self.frames is not None:
+            self.frames.feed(data)
+        return data
+
+    def _next(self, size: int) -> bytes:
         if self._prefix:
             wanted = len(self._prefix) if size < 0 else size
             data, self._prefix = self._prefix[:wanted], self._prefix[wanted:]
@@ -114,9 +122,25 @@ def _gunzip(raw: _Prefixed) -> Readable:
 
 
 def _unzstd(raw: _Prefixed) -> Readable:
+    raw.frames = ZstdFrames()
     # a window above 128 MiB would let a tiny frame claim gigabytes of memory
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    return cast(Readable, decompressor.stream_reader(cast(BinaryIO, raw), read_across_frames=True))
+    plain = decompressor.stream_reader(cast(BinaryIO, raw), read_across_frames=True)
+    return _Whole(cast(Readable, plain), raw.frames)
+
+
+class _Whole:
+    """Raises EOFError where `plain` ends although the frames it comes from do not."""
+
+    def __init__(self, plain: Readable, frames: ZstdFrames) -> None:
+        self._plain = plain
+        self._frames = frames
+
+    def read(self, size: int, /) -> bytes:
+        data = self._plain.read(size)
+        if not data and not self._frames.complete:
+            raise EOFError("unexpected EOF")
+        return data
 
 
 def _bunzip(raw: _Prefixed) -> Readable:

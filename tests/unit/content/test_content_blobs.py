@@ -98,8 +98,11 @@ def test_decompression(compress: object, name: str) -> None:
     assert b"".join(iter(lambda: stream.read(1 << 20), b"")) == CONTENT
 
 
-# zstd has no checksum unless asked for, and its reader takes a cut for an end: there, only the digest tells
-@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def checked(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, checked])
 def test_damaged_and_cut_data(compress: object) -> None:
     data = compress(CONTENT)  # type: ignore[operator]
     for damaged in (data[: len(data) // 2], data[:2000] + bytes(100) + data[2100:]):
@@ -107,6 +110,18 @@ def test_damaged_and_cut_data(compress: object) -> None:
         with pytest.raises(DecompressionError):
             while stream.read(1 << 20):
                 pass
+
+
+@pytest.mark.parametrize(
+    "data", [checked(CONTENT), skippable(CONTENT), zstandard.compress(b"x" * 10), zstandard.compress(b"")]
+)
+def test_every_cut_of_zstd_is_found(data: bytes) -> None:
+    for length in {*range(4, 40), len(data) // 2, len(data) - 5, len(data) - 1}:
+        if 6 <= length < len(data) and not (length == 11 and data[0] == 0x50):  # the skippable frame alone is whole
+            stream = open_decompressed(io.BytesIO(data[:length]))
+            with pytest.raises(DecompressionError):
+                while stream.read(1 << 20):
+                    pass
 
 
 def test_gzip_is_deterministic_and_right() -> None:
