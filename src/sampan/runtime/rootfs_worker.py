@@ -19,7 +19,7 @@ from typing import Any
 from sampan import errors
 from sampan.linux import mount
 from sampan.linux.namespaces import CLONE_NEWNS, CLONE_NEWUSER, same_namespace, setns, unshare
-from sampan.linux.syscalls import open_in_root
+from sampan.linux.syscalls import AT_FDCWD, open_in_root
 from sampan.runtime import protocol
 from sampan.runtime.mounts import mount_rootfs
 from sampan.runtime.rootfs_ops import OPERATIONS
@@ -90,7 +90,7 @@ def _enter_process(pid: int) -> None:
 def _mount_into(root: int, one: dict[str, Any]) -> None:
     """Bind one OCI mount below `root`, resolved there; a missing target is made, as at a start."""
     options = one.get("options") or []
-    tree = mount.open_tree(mount.AT_FDCWD, one["source"], clone=True, recursive="bind" not in options)
+    tree = mount.open_tree(AT_FDCWD, one["source"], clone=True, recursive="bind" not in options)
     try:
         if "ro" in options:
             mount.mount_setattr(tree, set_flags=mount.MOUNT_ATTR_RDONLY, recursive=True)

@@ -14,7 +14,7 @@ process of ours), tell the engine, wait for its ack for at most `ACK_TIMEOUT_S`,
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` wraps calls in enums: 0.5 ms, 200 KiB
 import json
 import os
 import select

@@ -7,7 +7,7 @@ with it; the container's init becomes the shim's child, because the shim is a su
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` wraps calls in enums: 0.5 ms, 200 KiB
 import json
 import os
 import select

@@ -9,7 +9,7 @@ import pytest
 
 from sampan.runtime.attach import HIGH_WATER_BYTES, STDERR, STDOUT, ClientOptions, EscapeFilter, frame
 from sampan.runtime.shim_loop import Loop
-from sampan.runtime.shim_process import ProcessIO
+from sampan.runtime.shim_process import ProcessIO, make_pipes
 
 
 class Recorder:
@@ -30,8 +30,9 @@ class Rig:
         self.loop = Loop()
         self.log = Recorder()
         self.io = ProcessIO(self.loop, tty=False, open_stdin=open_stdin, stdin_once=stdin_once, log=self.log)
-        ends = self.io.prepare()
-        self.stdin, self.stdout, self.stderr = ends.stdin, ends.stdout, ends.stderr
+        pipes = make_pipes(open_stdin)
+        self.stdin, self.stdout, self.stderr = pipes.child_stdin, pipes.child_stdout, pipes.child_stderr
+        self.io.adopt_pipes(pipes.stdin, pipes.stdout, pipes.stderr)
         self.io.start()
 
     def attach(self, options: ClientOptions, backlog: Iterator[tuple[int, bytes]] | None = None) -> socket.socket:
