@@ -3,104 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import io
-import json
-import os
 import socket
-import tarfile
 import threading
 import time
 import uuid
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
+from tests.building import Builds, Files, context, make_builds
 from tests.conftest import EngineProcess
-
-Files = dict[str, str | bytes | None]
-
-
-def context(files: Files, *, modes: dict[str, int] | None = None) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.mtime = int(time.time())
-            info.uid = info.gid = 1234
-            data = content.encode() if isinstance(content, str) else content
-            if data is None:
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-            elif data.startswith(b"->"):
-                info.type, info.linkname = tarfile.SYMTYPE, data[2:].decode()
-                data = None
-            else:
-                info.size = len(data)
-            info.mode = (modes or {}).get(name, info.mode)
-            archive.addfile(info, io.BytesIO(data) if data else None)
-    return buffer.getvalue()
-
-
-class Builds:
-    """Builds on `base`, an image of busybox, and looks into what came out."""
-
-    def __init__(self, engine: EngineProcess, base: str) -> None:
-        self.engine = engine
-        self.base = base
-
-    def raw(self, body: bytes, **query: Any) -> tuple[int, list[dict[str, Any]] | dict[str, Any]]:
-        status, answer = self.engine.api(
-            "POST", "/build?" + urlencode(query, doseq=True), body, {"Content-Type": "application/x-tar"}
-        )
-        if isinstance(answer, dict):
-            return status, answer if status != 200 else [answer]
-        return status, [json.loads(line) for line in answer.splitlines() if line.strip()]
-
-    def build(self, dockerfile: str, files: Files | None = None, **query: Any) -> list[dict[str, Any]]:
-        name = query.get("dockerfile", "Dockerfile")
-        status, answer = self.raw(context({**(files or {}), name: dockerfile.replace("BASE", self.base)}), **query)
-        assert status == 200, answer
-        assert isinstance(answer, list)
-        return answer
-
-    def ok(self, dockerfile: str, files: Files | None = None, **query: Any) -> tuple[str, str]:
-        """Text and image id of a build that succeeds."""
-        messages = self.build(dockerfile, files, **query)
-        faults = [message["error"] for message in messages if "error" in message]
-        assert not faults, faults
-        text = "".join(message.get("stream", "") for message in messages)
-        return text, next(message["aux"]["ID"] for message in messages if "aux" in message)
-
-    def fault(self, dockerfile: str, files: Files | None = None, **query: Any) -> dict[str, Any]:
-        messages = self.build(dockerfile, files, **query)
-        assert "error" in messages[-1], messages
-        return messages[-1]
-
-    def inspect(self, image: str) -> dict[str, Any]:
-        status, body = self.engine.api("GET", f"/images/{image}/json")
-        assert status == 200, body
-        return dict(body)
-
-    def sh(self, image: str, command: str) -> str:
-        done = self.engine.docker("run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", image, "-c", command)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
 def builds(engine_process: EngineProcess) -> Builds:
-    with open("/bin/busybox", "rb") as file:
-        busybox = file.read()
-    applets = "sh ls cat echo true mkdir touch chmod stat id env sleep ln rm cp find pwd head sort test hostname"
-    files: Files = {"bin": None, "bin/busybox": busybox, "etc": None, "tmp": None, "root": None}
-    files.update({f"bin/{applet}": "->busybox" for applet in applets.split()})
-    files["etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n"
-    files["etc/group"] = "root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
-    tar = context(files, modes={"bin/busybox": 0o755, "tmp": 0o1777})
-    status, answer = engine_process.api(
-        "POST", "/images/create?fromSrc=-&repo=build-base&tag=t", tar, {"Content-Type": "application/x-tar"}
-    )
-    assert status == 200, answer
-    return Builds(engine_process, "build-base:t")
+    return make_builds(engine_process)
 
 
 def test_messages_are_those_of_dockerd(builds: Builds) -> None:
@@ -295,27 +211,10 @@ def test_quiet_says_only_the_id(builds: Builds) -> None:
     assert builds.inspect(messages[0]["stream"].strip())["Id"] == messages[0]["stream"].strip()
 
 
-def test_hostile_contexts_stay_in_their_place(builds: Builds) -> None:
-    mark = f"/tmp/escaped-{uuid.uuid4().hex}"
-    escape = context({"../../../../../.." + mark: "x", "Dockerfile": "FROM scratch\nCOPY . /"})
-    status, _ = builds.raw(escape)
-    assert status == 400
-    linked: Files = {"l": "->/etc", "Dockerfile": f"FROM {builds.base}\nCOPY l/shadow /s\n"}
-    messages = builds.raw(context(linked))[1]
-    assert isinstance(messages, list)
-    assert "file not found in build context" in messages[-1]["error"]
-    assert not os.path.exists(mark)
-
-
 def test_dockerignore_in_the_tar_is_honoured(builds: Builds) -> None:
     files: Files = {".dockerignore": "*.log\n!keep.log", "a.log": "", "keep.log": "", "a": ""}
     _, image = builds.ok("FROM BASE\nCOPY . /c/", files)
     assert builds.sh(image, "ls /c").split() == ["Dockerfile", "a", "keep.log"]
-
-
-def left_over(engine: EngineProcess) -> list[str]:
-    root = f"{engine.data_root}/build-cache"
-    return [*os.listdir(f"{root}/work"), *os.listdir(f"{root}/contexts"), *os.listdir(f"{engine.exec_root}/tasks")]
 
 
 def test_a_client_that_leaves_stops_its_build(builds: Builds) -> None:
@@ -329,10 +228,7 @@ def test_a_client_that_leaves_stops_its_build(builds: Builds) -> None:
     while b"started" not in seen:
         seen += connection.recv(65536)
     connection.close()
-    deadline = time.monotonic() + 10
-    while left_over(engine) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left_over(engine) == []
+    assert builds.left_over() == []
 
 
 def test_stages_run_side_by_side_and_nothing_is_left(builds: Builds) -> None:
@@ -342,10 +238,7 @@ def test_stages_run_side_by_side_and_nothing_is_left(builds: Builds) -> None:
     _, image = builds.ok(f"{stages}FROM BASE\n{copies}", nocache="1")
     assert time.monotonic() - start < 2.5
     assert builds.sh(image, "cat /0 /1 /2").split() == ["0", "1", "2"]
-    deadline = time.monotonic() + 5
-    while left_over(builds.engine) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left_over(builds.engine) == []
+    assert builds.left_over() == []
 
 
 def test_concurrent_builds(builds: Builds) -> None:
