@@ -74,7 +74,9 @@ class Reference(NamedTuple):
         if self.domain != DEFAULT_DOMAIN:
             return self.repository
         rest = self.path.removeprefix(_OFFICIAL_PREFIX)
-        return rest if "/" not in rest else self.path
+        shortest = rest if "/" not in rest else self.path
+        # `docker.io/a.b/c` has no shorter name: `a.b` alone would be taken for a domain
+        return shortest if _split_domain(shortest) == (self.domain, self.path) else self.repository
 
     def familiar(self) -> str:
         """The short form, `busybox:latest`; exactly the tag and digest that are there."""

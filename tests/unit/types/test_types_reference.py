@@ -23,6 +23,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("index.docker.io/u/app:x", "docker.io/u/app:x", "u/app:x"),
         ("docker.io/library/foo/bar", "docker.io/library/foo/bar", "library/foo/bar"),
         ("user/app", "docker.io/user/app", "user/app"),
+        ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
         ("localhost/app", "localhost/app", "localhost/app"),
         ("localhost:5000/app:t", "localhost:5000/app:t", "localhost:5000/app:t"),
         ("127.0.0.1:5055/bb:1", "127.0.0.1:5055/bb:1", "127.0.0.1:5055/bb:1"),
