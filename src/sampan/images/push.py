@@ -85,7 +85,9 @@ class Pusher:
         media_type = parse_manifest(content, digest).media_type
         await put_manifest(repository, reference.tag or str(digest), media_type, content, digest)
         progress.status(f"{reference.tag}: digest: {digest} size: {len(content)}")
-        progress.send({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": str(digest), "Size": len(content)}})
+        progress.send(
+            {"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": str(digest), "Size": len(content)}}
+        )
         return Pushed(digest, content)
 
     def _as_it_came(self, image: Image) -> list[Descriptor] | None:
