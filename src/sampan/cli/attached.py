@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from sampan.cli import terminal
 from sampan.cli.detach import DEFAULT_KEYS, parse_keys
-from sampan.cli.session import Session, Signals
+from sampan.cli.session import Session, Signals, signal_name
 from sampan.client import wire
 from sampan.errors import InvalidArgument, SampanError
 
@@ -78,7 +77,7 @@ class Attachment:
 
     def _on_signal(self, number: int) -> None:
         try:
-            self._send_signal(signal.Signals(number).name.removeprefix("SIG"))
+            self._send_signal(signal_name(number))
         except SampanError:
             pass  # it has ended; so will the session
 

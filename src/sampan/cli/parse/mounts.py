@@ -42,17 +42,12 @@ def split_volumes(texts: list[str]) -> tuple[list[str], list[str]]:
 def parse_mount(text: str) -> dict[str, Any]:
     """One --mount as the API's Mount. Raises InvalidArgument."""
     mount: dict[str, Any] = {"Type": "volume"}
-    bind: dict[str, Any] = {}
-    volume: dict[str, Any] = {}
-    tmpfs: dict[str, Any] = {}
-    image: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {name: {} for name in _OPTIONS_OF}
     for field in split_csv(text):
         key, mark, value = field.partition("=")
         key = _KEYS.get(key.lower(), key.lower())
         if not mark and key not in ("readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
-            raise InvalidArgument(
-                f'invalid argument "{text}" for "--mount" flag: invalid field \'{field}\' must be a key=value pair'
-            )
+            raise _refused(text, f"invalid field '{field}' must be a key=value pair")
         if key == "type":
             mount["Type"] = value.lower()
         elif key == "source":
@@ -63,45 +58,52 @@ def parse_mount(text: str) -> dict[str, Any]:
             mount["ReadOnly"] = _switch(key, value, text)
         elif key == "consistency":
             mount["Consistency"] = value.lower()
-        elif key == "bind-propagation":
-            bind["Propagation"] = value.lower()
-        elif key == "bind-create-src":
-            bind["CreateMountpoint"] = _switch(key, value, text)
-        elif key == "bind-nonrecursive":
-            bind["NonRecursive"] = _switch(key, value, text)
-        elif key == "bind-recursive":
-            bind.update(_recursive(value, text))
-        elif key == "volume-nocopy":
-            volume["NoCopy"] = _switch(key, value, text)
-        elif key == "volume-subpath":
-            volume["Subpath"] = value
-        elif key == "volume-driver":
-            volume.setdefault("DriverConfig", {})["Name"] = value
-        elif key == "volume-label":
-            _put(volume.setdefault("Labels", {}), value)
-        elif key == "volume-opt":
-            _put(volume.setdefault("DriverConfig", {}).setdefault("Options", {}), value)
-        elif key == "image-subpath":
-            image["Subpath"] = value
-        elif key == "tmpfs-size":
-            from sampan.cli.human import parse_size
-
-            try:
-                tmpfs["SizeBytes"] = parse_size(value)
-            except ValueError as error:
-                raise InvalidArgument(f"invalid value for {key}: {value}: {error}") from None
-        elif key == "tmpfs-mode":
-            try:
-                tmpfs["Mode"] = int(value, 8)
-            except ValueError:
-                raise InvalidArgument(f"invalid value for {key}: {value}") from None
         else:
-            raise InvalidArgument(
-                f"invalid argument \"{text}\" for \"--mount\" flag: unexpected key '{key}' in '{field}'"
-            )
-    return _checked(
-        mount, {"BindOptions": bind, "VolumeOptions": volume, "TmpfsOptions": tmpfs, "ImageOptions": image}, text
-    )
+            _put_option(options, key, value, text)
+    return _checked(mount, options, text)
+
+
+def _put_option(options: dict[str, dict[str, Any]], key: str, value: str, text: str) -> None:
+    """Options that belong to one type of mount."""
+    bind, volume, tmpfs = options["BindOptions"], options["VolumeOptions"], options["TmpfsOptions"]
+    if key == "bind-propagation":
+        bind["Propagation"] = value.lower()
+    elif key in ("bind-create-src", "bind-nonrecursive"):
+        bind["CreateMountpoint" if key == "bind-create-src" else "NonRecursive"] = _switch(key, value, text)
+    elif key == "bind-recursive":
+        bind.update(_recursive(value, text))
+    elif key == "volume-nocopy":
+        volume["NoCopy"] = _switch(key, value, text)
+    elif key == "volume-subpath":
+        volume["Subpath"] = value
+    elif key == "volume-driver":
+        volume.setdefault("DriverConfig", {})["Name"] = value
+    elif key == "volume-label":
+        _put(volume.setdefault("Labels", {}), value)
+    elif key == "volume-opt":
+        _put(volume.setdefault("DriverConfig", {}).setdefault("Options", {}), value)
+    elif key == "image-subpath":
+        options["ImageOptions"]["Subpath"] = value
+    elif key in ("tmpfs-size", "tmpfs-mode"):
+        _put_tmpfs(tmpfs, key, value)
+    else:
+        raise _refused(text, f"unexpected key '{key}' in '{key}={value}'")
+
+
+def _put_tmpfs(tmpfs: dict[str, Any], key: str, value: str) -> None:
+    try:
+        if key == "tmpfs-mode":
+            tmpfs["Mode"] = int(value, 8)
+            return
+        from sampan.cli.human import parse_size
+
+        tmpfs["SizeBytes"] = parse_size(value)
+    except ValueError:
+        raise InvalidArgument(f"invalid value for {key}: {value}") from None
+
+
+def _refused(text: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f'invalid argument "{text}" for "--mount" flag: {why}')
 
 
 _OPTIONS_OF = {"BindOptions": "bind", "VolumeOptions": "volume", "TmpfsOptions": "tmpfs", "ImageOptions": "image"}
