@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,11 +23,12 @@ import msgspec
 from sampan.content.blobs import BlobStore, DigestMismatch
 from sampan.content.compression import open_decompressed
 from sampan.content.pipeline import HashingWriter, Produced, ReadAhead, Tap
+from sampan.content.stubs import make_stubs
+from sampan.content.trash import Trash
 from sampan.errors import NotFound
 from sampan.tar.entry import Limits
 from sampan.tar.extract import extract_layer
 from sampan.tar.reader import Readable
-from sampan.tar.remove import remove_tree
 from sampan.tar.writer import Writable, pack_layer
 from sampan.types.digest import Digest
 from sampan.types.digest import chain_id as chain_id_of
@@ -106,15 +106,14 @@ class LayerStore:
         self.root = root
         self._blobs = blobs
         self._tmp = os.path.join(root, "tmp")
-        self._trash = os.path.join(root, "trash")
         self._lock = threading.Lock()
         self._leases: dict[str, int] = {}
         self._infos: dict[str, LayerInfo] = {}
-        self._sweeper: threading.Thread | None = None
-        for directory in (root, self._tmp, self._trash):
+        for directory in (root, self._tmp):
             os.makedirs(directory, mode=0o711, exist_ok=True)
+        self._trash = Trash(os.path.join(root, "trash"))
         self.stubs = os.path.join(root, "stubs")
-        _make_stubs(self.stubs)
+        make_stubs(self.stubs)
 
     # -- look-up --------------------------------------------------------------------------------------------------------
 
@@ -231,7 +230,7 @@ class LayerStore:
                     raise
                 self._discard(home)
                 info = self._commit_copy(upper_dir, parent)
-                self._throw(upper_dir)
+                self._trash.throw(upper_dir)
                 return info
             return self._adopt(home, parent)
         except BaseException:
@@ -358,83 +357,24 @@ class LayerStore:
                 return False
             self._infos.pop(chain_id, None)
             try:
-                os.rename(self._home(chain_id), os.path.join(self._trash, os.urandom(8).hex()))
+                self._trash.throw(self._home(chain_id))
             except FileNotFoundError:
                 return False
-        self._sweep()
         return True
 
     def _discard(self, home: str) -> None:
         if os.path.lexists(home):
-            self._throw(home)
-
-    def _throw(self, directory: str) -> None:
-        try:
-            os.rename(directory, os.path.join(self._trash, os.urandom(8).hex()))
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            parent = os.open(os.path.dirname(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(parent, os.fsencode(os.path.basename(directory)))
-            finally:
-                os.close(parent)
-        self._sweep()
-
-    def _sweep(self) -> None:
-        with self._lock:
-            if self._sweeper is None or not self._sweeper.is_alive():
-                self._sweeper = threading.Thread(target=self._empty_trash, name="layer-trash", daemon=True)
-                self._sweeper.start()
-
-    def _empty_trash(self) -> None:
-        parent = os.open(self._trash, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            while names := os.listdir(self._trash):
-                for name in names:
-                    try:
-                        remove_tree(parent, os.fsencode(name))
-                    except FileNotFoundError:
-                        pass
-                    except OSError:
-                        return  # an I/O error must not spin; the next start tries again
-        finally:
-            os.close(parent)
+            self._trash.throw(home)
 
     def clean(self) -> None:
         """At start-up: what was under way when the last engine died is thrown away."""
         for name in os.listdir(self._tmp):
-            self._throw(os.path.join(self._tmp, name))
-        if os.listdir(self._trash):
-            self._sweep()
+            self._trash.throw(os.path.join(self._tmp, name))
+        self._trash.sweep()
 
     def wait_idle(self) -> None:
         """Wait until the trash is empty (tests, shutdown)."""
-        sweeper = self._sweeper
-        if sweeper is not None:
-            sweeper.join()
-
-
-def _make_stubs(path: str) -> None:
-    """A directory to put below all layers: the mount points that every container needs.
-
-    With it, mounting over /etc/hosts writes nothing into a container's upper directory, and `diff` and `commit` show only
-    what the container did. As the lowest layer it changes nothing that an image brings. (Docker's "init layer".)
-    """
-    if os.path.exists(path):
-        return
-    work = path + ".new"
-    if os.path.exists(work):
-        shutil.rmtree(work)
-    for directory in ("", "dev", "dev/pts", "dev/shm", "etc", "proc", "sys"):
-        os.mkdir(os.path.join(work, directory))
-        os.chmod(os.path.join(work, directory), 0o755)
-    for file in (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"):
-        fd = os.open(os.path.join(work, file), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
-        os.fchmod(fd, 0o755 if file == ".dockerenv" else 0o644)
-        os.close(fd)
-    os.symlink("/proc/mounts", os.path.join(work, "etc/mtab"))
-    os.rename(work, path)
+        self._trash.wait_idle()
 
 
 class _BlobTar:
