@@ -46,8 +46,8 @@ def run(requests: socket.socket, notify: int, shim: socket.socket, anything: sel
     os.close(notify)
     requests.close()
     if raw.lane == protocol.LANE_ROOTFS:
+        set_parent_death_signal(0)  # first: the future shim that is not needed ends with the close
         shim.close()
-        set_parent_death_signal(0)
         rootfs_worker.run(protocol.parse(raw))
         return
     shim.send(b"s")
