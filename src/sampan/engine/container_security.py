@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sampan.engine.engine import Engine
 
 Mapping = dict[str, int]
+_default_filters: dict[tuple[str, ...], bytes] = {}
 
 
 def seccomp_filter(host: dict[str, Any], engine: EngineConfig) -> bytes | None:
@@ -31,7 +32,10 @@ def seccomp_filter(host: dict[str, Any], engine: EngineConfig) -> bytes | None:
         return None
     capabilities = capability_set(host)
     if not text:
-        return seccomp.compile_profile(seccomp_default.profile(capabilities))
+        key = tuple(capabilities)
+        if key not in _default_filters:
+            _default_filters[key] = seccomp.compile_profile(seccomp_default.profile(capabilities))
+        return _default_filters[key]
     if not text.lstrip().startswith("{"):
         try:
             with open(text, encoding="utf-8") as file:
