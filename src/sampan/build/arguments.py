@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sampan.spec.dockerfile.instructions import Arg
+from sampan.spec.dockerfile.syntax import Arg
 from sampan.spec.dockerfile.words import Lexer
 from sampan.types.platform import Platform
 

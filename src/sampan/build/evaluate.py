@@ -13,7 +13,7 @@ from sampan.build.nodes import Copy, Directory, Inline, Mount, Node, Run
 from sampan.build.options import BuildOptions
 from sampan.build.state import StageState
 from sampan.errors import InvalidArgument
-from sampan.spec.dockerfile import instructions as syntax
+from sampan.spec.dockerfile import syntax
 from sampan.spec.dockerfile.parser import Heredoc
 from sampan.spec.dockerfile.words import Lexer
 

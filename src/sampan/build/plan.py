@@ -17,9 +17,10 @@ from sampan.build.nodes import Base, Layer, Node
 from sampan.build.options import BuildOptions
 from sampan.build.state import StageState
 from sampan.errors import InvalidArgument, SampanError
-from sampan.spec.dockerfile.instructions import Copy, Instruction, Onbuild, Pairs, Run, parse_instruction
+from sampan.spec.dockerfile.instructions import parse_instruction
 from sampan.spec.dockerfile.parser import Line, parse_line
 from sampan.spec.dockerfile.stages import Dockerfile, Stage
+from sampan.spec.dockerfile.syntax import Copy, Instruction, Onbuild, Pairs, Run
 from sampan.spec.dockerfile.words import Lexer
 from sampan.types.platform import Platform
 

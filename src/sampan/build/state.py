@@ -12,7 +12,7 @@ from typing import Any
 from sampan.build.arguments import StageArguments
 from sampan.errors import InvalidArgument
 from sampan.spec.dockerfile.durations import format_duration
-from sampan.spec.dockerfile.instructions import Command, Healthcheck
+from sampan.spec.dockerfile.syntax import Command, Healthcheck
 from sampan.spec.dockerfile.words import go_quote
 from sampan.types.platform import Platform
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from sampan.spec.dockerfile.durations import format_duration, parse_duration_ns
-from sampan.spec.dockerfile.instructions import Copy, Healthcheck, Onbuild, Pairs, Run
 from sampan.spec.dockerfile.parser import DockerfileError, Document, parse
 from sampan.spec.dockerfile.stages import Dockerfile, build_stages
+from sampan.spec.dockerfile.syntax import Copy, Healthcheck, Onbuild, Pairs, Run
 
 
 def lines(text: str) -> list[tuple[str, str]]:

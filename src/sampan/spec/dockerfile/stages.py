@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sampan.spec.dockerfile.instructions import Arg, From, Instruction, parse_instruction
+from sampan.spec.dockerfile.instructions import parse_instruction
 from sampan.spec.dockerfile.parser import DockerfileError, Document
+from sampan.spec.dockerfile.syntax import Arg, From, Instruction
 
 
 class Stage(NamedTuple):
