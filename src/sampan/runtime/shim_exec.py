@@ -59,8 +59,6 @@ class Execs:
         elif launched.console is not None:
             io.adopt_console(launched.console)
         io.start()
-        if body.get("console_size"):
-            io.resize(*body["console_size"])
         if body.get("attachment") is not None:
             io.attach(fds.pop(0), ClientOptions.from_json(body["attachment"]))
         return {"pid": launched.pid}
@@ -69,6 +67,9 @@ class Execs:
         shim = self._shim
         with open(f"{shim.task_dir}/launch.json", "rb") as launch_file:
             config = json.load(launch_file)["config"]
+        process = merged_process(config.get("process", {}), body["process"], bool(body["tty"]))
+        if body.get("console_size"):
+            process["consoleSize"] = dict(zip(("height", "width"), body["console_size"], strict=True))
         seccomp: bytes | None = None
         if body.get("seccomp", True) and os.path.exists(f"{shim.task_dir}/seccomp.bpf"):
             with open(f"{shim.task_dir}/seccomp.bpf", "rb") as seccomp_file:
@@ -77,7 +78,7 @@ class Execs:
             return exec_into(
                 shim.pid,
                 shim.pidfd,
-                merged_process(config.get("process", {}), body["process"], bool(body["tty"])),
+                process,
                 stdio=child_stdio(pipes),
                 cgroup=shim.cgroup,
                 seccomp_bpf=seccomp,

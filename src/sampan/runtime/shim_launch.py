@@ -18,7 +18,6 @@ from typing import Any
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_parent_death_signal
-from sampan.linux.tty import set_window_size
 from sampan.runtime import protocol, rootfs_worker
 from sampan.runtime.attach import discard
 from sampan.runtime.container import Stdio, launch
@@ -88,8 +87,6 @@ class Launcher:
         self._listen()
         self._make_cgroup()
         self._launch(netns_fd)
-        if self._body.get("console_size") and self._console >= 0:
-            set_window_size(self._console, *self._body["console_size"])
         self._write_task_file()
 
     def _make_task_dir(self) -> None:
@@ -143,6 +140,9 @@ class Launcher:
         body = self._body
         if not body["tty"]:
             self._pipes = make_pipes(bool(body["open_stdin"]))
+        if body.get("console_size"):  # set before the process can ask for it
+            height, width = body["console_size"]
+            body["config"]["process"]["consoleSize"] = {"height": height, "width": width}
         launched = launch(
             body["config"],
             rootfs=body["rootfs"],
