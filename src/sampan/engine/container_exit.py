@@ -7,7 +7,14 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sampan.engine import container_network, container_remove, container_security, container_start, restart
+from sampan.engine import (
+    container_mounts,
+    container_network,
+    container_remove,
+    container_security,
+    container_start,
+    restart,
+)
 from sampan.engine.container_model import Container, rfc3339
 from sampan.errors import InvalidArgument, SampanError
 
@@ -52,6 +59,7 @@ async def finish(engine: Engine, container: Container, ended: Exit) -> None:
     if decision.restart:
         container.record.restart_count += 1
     engine.containers.save(container)
+    container_mounts.publish(engine, container, "unmount")
     if ended.oom_killed:
         engine.containers.publish(container, "oom")
     engine.containers.publish(container, "die", exitCode=str(ended.exit_code), execDuration=str(int(ran_s)))

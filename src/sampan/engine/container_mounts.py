@@ -129,6 +129,18 @@ async def fill(engine: Engine, container: Container, mount: MountRecord) -> None
         os.close(descriptor)
 
 
+def publish(engine: Engine, container: Container, action: str) -> None:
+    """The events `mount` and `unmount` of the container's volumes."""
+    for mount in container.mounts:
+        if mount.kind != "volume":
+            continue
+        attributes = {"container": container.id, "driver": mount.driver}
+        if action == "mount":
+            access = "true" if mount.writable else "false"
+            attributes |= {"destination": mount.destination, "propagation": mount.propagation, "read/write": access}
+        engine.events.publish("volume", action, mount.name, attributes)
+
+
 async def release(engine: Engine, container: Container, *, remove_anonymous: bool) -> None:
     """After a container's removal: delete the volumes that only it used and that nobody named."""
     if not remove_anonymous:

@@ -56,6 +56,7 @@ async def start(engine: Engine, container: Container) -> None:
     container.task = task
     container.stop_requested = False
     engine.containers.save(container)
+    container_mounts.publish(engine, container, "mount")
     engine.containers.publish(container, "start")
 
 
