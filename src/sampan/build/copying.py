@@ -37,7 +37,7 @@ def perform(copy: Copy, selection: Selection | None, downloads: list[Download], 
     try:
         _Copying(copy, upper, below).run(selection, downloads)
     except OSError as error:
-        raise InvalidArgument(f"{copy.instruction} failed: {error}") from error
+        raise InvalidArgument(f"{copy.instruction} failed: {(error.strerror or str(error)).lower()}") from error
 
 
 class _Copying:

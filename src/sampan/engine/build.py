@@ -49,6 +49,7 @@ from sampan.types.reference import Reference
 _log = logging.getLogger(__name__)
 _CONTEXT_THREADS = 16
 _WORK_THREADS = 4
+_CLOSE_TIMEOUT_S = 10.0
 
 
 class PreparedBuild:
@@ -86,7 +87,9 @@ class Builder:
         runner = TaskRunner(config, tasks, networks, self._layers.stubs)
         executor = Executor(self._layers, self._work_root, runner, self._mounts, self._pool)
         self._solver = Solver(self.cache, self._layers, executor)
-        self._builds: set[asyncio.Task[Any]] = set()
+        self._prepared: dict[PreparedBuild, asyncio.Task[Any] | None] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         images.store.add_layer_user(self._cached_layers)
 
     def clean(self) -> None:
@@ -100,7 +103,14 @@ class Builder:
                     os.unlink(path)
 
     async def close(self) -> None:
-        """Stop the threads; running builds are cancelled by their requests."""
+        """Cancel the builds under way, wait until they have cleaned up, stop the threads."""
+        for build in self._prepared.values():
+            if build is not None and build is not asyncio.current_task():
+                build.cancel()
+        try:
+            await asyncio.wait_for(self._idle.wait(), _CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            _log.warning("builds did not end in time; the next start cleans up after them")
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._context_pool.shutdown(wait=False, cancel_futures=True)
 
@@ -118,6 +128,8 @@ class Builder:
             Platform.parse(options.platform)
         tags = [_tag(name) for name in options.tags if name]
         prepared = PreparedBuild(os.path.join(self._contexts_root, new_id()), options, tags)
+        self._prepared[prepared] = asyncio.current_task()
+        self._idle.clear()
         for directory in (prepared.directory, prepared.context, f"{prepared.directory}/downloads"):
             os.mkdir(directory, 0o700)
         try:
@@ -165,10 +177,17 @@ class Builder:
 
     async def discard(self, prepared: PreparedBuild) -> None:
         """Remove what the build had on disk."""
+        self._prepared[prepared] = None  # past cancelling
         future = asyncio.get_running_loop().run_in_executor(
             self._context_pool, lambda: shutil.rmtree(prepared.directory, ignore_errors=True)
         )
+        future.add_done_callback(lambda _: self._forget(prepared))
         await asyncio.shield(future)
+
+    def _forget(self, prepared: PreparedBuild) -> None:
+        self._prepared.pop(prepared, None)
+        if not self._prepared:
+            self._idle.set()
 
     async def run(self, prepared: PreparedBuild, send: Send) -> str | None:
         """Build, streaming Docker's messages to `send`; gives the image's id, None if the build failed (the stream says
