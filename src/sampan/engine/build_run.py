@@ -20,7 +20,6 @@ from sampan.engine.container_model import MASKED_PATHS, READONLY_PATHS
 from sampan.engine.container_security import seccomp_filter
 from sampan.engine.tasks import Attachment, Task, Tasks, TaskSpec
 from sampan.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, NotFound, SampanError
-from sampan.network import resolv_conf
 
 if TYPE_CHECKING:
     from sampan.network.controller import Networks
@@ -168,9 +167,9 @@ class TaskRunner:
         return subnet.gateway if subnet is not None else ""
 
     def _resolv_conf(self, request: RunRequest) -> str:
-        config = self._config
-        make = resolv_conf.for_host_network if request.run.network == "host" else resolv_conf.for_default_network
-        return make(config.dns, config.dns_search, config.dns_opts).text()
+        mode = request.run.network
+        network = {"default": "bridge", "none": "bridge"}.get(mode, mode)
+        return self._networks.resolv_conf(self._network_id(network))
 
 
 class _Output:
