@@ -262,3 +262,22 @@ def test_a_thousand_containers_are_listed_quickly(engine: Any) -> None:
     status, listed = engine.api("GET", f"{PREFIX}/containers/json?all=1")
     assert status == 200 and len(listed) >= 100
     assert time.perf_counter() - began < 0.1
+
+
+def test_a_volumes_subpath_cannot_lead_out(engine: Any) -> None:
+    maker = run(
+        engine,
+        "sh",
+        "-c",
+        "mkdir -p /v/in/side && ln -s /etc /v/out && ln -s ../../.. /v/up",
+        host={"Binds": ["subp:/v"]},
+    )
+    assert wait(engine, maker) == 0
+
+    def mount(subpath: str) -> dict[str, Any]:
+        options = {"Subpath": subpath}
+        return {"Mounts": [{"Type": "volume", "Source": "subp", "Target": "/x", "VolumeOptions": options}]}
+
+    assert wait(engine, run(engine, "test", "-d", "/x/side", host=mount("in"))) == 0
+    for escape in ("out", "up", "up/etc"):
+        assert start(engine, create(engine, "true", host=mount(escape)))[0] >= 400

@@ -160,7 +160,8 @@ class Container:
     def _plain_bind(mount: MountRecord) -> dict[str, Any]:
         options = ["rbind", "rprivate"] if mount.writable else ["rbind", "rprivate", "ro"]
         source = f"{mount.source}/{mount.subpath}" if mount.subpath else mount.source
-        return {"type": "bind", "source": source, "destination": mount.destination, "options": options}
+        found = {"type": "bind", "source": source, "destination": mount.destination, "options": options}
+        return {**found, "sampan.root": mount.source} if mount.subpath else found
 
     def event_attributes(self) -> dict[str, str]:
         """What every event about this container carries."""

@@ -10,6 +10,7 @@ import msgspec
 from sampan.engine import create_mounts
 from sampan.engine.container_model import Container
 from sampan.errors import InvalidArgument, NotFound, SampanError
+from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from sampan.store.containers import MountRecord
 
 if TYPE_CHECKING:
@@ -112,11 +113,18 @@ async def fill(engine: Engine, container: Container, mount: MountRecord) -> None
     relative = mount.destination.lstrip("/")
     if not any(os.path.lexists(f"{lower}/{relative}") for lower in container.record.lower_dirs[:-1]):
         return
-    target = f"{mount.source}/{mount.subpath}" if mount.subpath else mount.source
-    if not os.path.isdir(target) or any(os.scandir(target)):
-        return
-    descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        # symlinks in a volume are its containers' to make: they must not lead out
+        flags, beneath = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+        descriptor = openat2(root, mount.subpath or ".", flags, resolve=beneath)
+    except OSError:
+        return  # the start itself names what is wrong
+    finally:
+        os.close(root)
+    try:
+        if os.listdir(descriptor):
+            return
         rootfs = {
             "kind": "overlay",
             "lower": container.record.lower_dirs,

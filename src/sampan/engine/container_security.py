@@ -57,6 +57,12 @@ def id_mappings(host: dict[str, Any], engine: EngineConfig) -> tuple[list[Mappin
     """
     if not engine.userns_remap or host["UsernsMode"] == "host" or host["Privileged"]:
         return None
+    # Our pool's network namespaces belong to the host's user namespace; a remapped container cannot join one.
+    if host["NetworkMode"] not in ("host",):
+        raise NotSupported(
+            "userns-remap is possible with network mode host only in this version",
+            hint="use --userns host for this one",
+        )
     user, _, group = engine.userns_remap.partition(":")
     user = "sampan" if user == "default" else user
     if user.isdecimal():

@@ -13,7 +13,16 @@ from typing import Any, Final
 from sampan.linux import mount as m
 from sampan.linux.cgroup import Cgroup
 from sampan.linux.overlay import mount_overlay
-from sampan.linux.syscalls import AT_FDCWD, PROC_SUPER_MAGIC, SYSFS_MAGIC, filesystem_type, open_in_root
+from sampan.linux.syscalls import (
+    AT_FDCWD,
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    SYSFS_MAGIC,
+    filesystem_type,
+    open_in_root,
+    openat2,
+)
 from sampan.runtime import mount_options, targets
 from sampan.runtime.copy_up import copy_tree
 from sampan.runtime.launch_error import LaunchError, describe
@@ -83,9 +92,25 @@ class RootBuilder:
         else:
             self._filesystem(kind, entry.get("source") or kind, destination, options)
 
-    def _bind(self, entry: dict[str, Any], destination: str, options: mount_options.MountOptions) -> None:
+    def _clone_source(self, entry: dict[str, Any], recursive: bool) -> int:
+        """A detached copy of a bind's source. `sampan.root` names a directory below which the source must lie, whatever
+        symlinks in it say: a volume's subpath is the container's to change."""
         source = os.path.join(self._bundle, entry["source"])
-        tree = m.open_tree(AT_FDCWD, source, clone=True, recursive=options.recursive)
+        if "sampan.root" not in entry:
+            return m.open_tree(AT_FDCWD, source, clone=True, recursive=recursive)
+        root = os.open(entry["sampan.root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            beneath = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+            inside = openat2(root, os.path.relpath(source, entry["sampan.root"]), os.O_PATH | os.O_CLOEXEC, resolve=beneath)
+        finally:
+            os.close(root)
+        try:
+            return m.open_tree(inside, clone=True, recursive=recursive)
+        finally:
+            os.close(inside)
+
+    def _bind(self, entry: dict[str, Any], destination: str, options: mount_options.MountOptions) -> None:
+        tree = self._clone_source(entry, options.recursive)
         try:
             directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if destination in ("/proc", "/sys") and filesystem_type(tree) not in (PROC_SUPER_MAGIC, SYSFS_MAGIC):
