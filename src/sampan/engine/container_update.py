@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sampan.engine import container_exit, create_fields, create_validation, oci_config, oci_resources
+from sampan.engine import container_exit, create_fields, create_resources, create_validation, oci_config, oci_resources
+from sampan.engine.config import EngineConfig
 from sampan.engine.container_model import Container
 from sampan.errors import Conflict, InvalidArgument, NotFound, SampanError
 from sampan.linux.cgroup import open_cgroup
@@ -63,7 +64,7 @@ async def update(engine: Engine, container: Container, body: Any) -> list[str]:
             raise Conflict(_prefix(container) + 'container is marked for removal and cannot be "update"')
         changed = _changed(container, wanted)
         merged = {**container.host_config, **changed}
-        _check(container, merged, changed, wanted)
+        _check(engine.config, container, merged, changed)
         if container.running and container.pid:
             await asyncio.to_thread(_apply, engine, container, merged, changed)
         old_policy = container.host_config["RestartPolicy"]
@@ -99,7 +100,7 @@ def _changed(container: Container, wanted: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _check(container: Container, merged: dict[str, Any], changed: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check(engine: EngineConfig, container: Container, merged: dict[str, Any], changed: dict[str, Any]) -> None:
     if "RestartPolicy" in changed:
         create_validation.check_restart_policy(changed["RestartPolicy"])
         if container.host_config["AutoRemove"] and changed["RestartPolicy"]["Name"] != "no":
@@ -113,14 +114,8 @@ def _check(container: Container, merged: dict[str, Any], changed: dict[str, Any]
             + "Memory limit should be smaller than already set memoryswap limit, update the memoryswap "
             "at the same time"
         )
-    request = create_validation.Request(container.config, merged, None)  # type: ignore[arg-type]  # unused by these
-    for check in (
-        create_validation._memory,
-        create_validation._cpu,
-        create_validation._cpusets,
-        create_validation._blkio,
-    ):
-        check(request)
+    for check in create_resources.UPDATE_CHECKS:
+        check(create_resources.Request(container.config, merged, engine))
 
 
 def _apply(engine: Engine, container: Container, merged: dict[str, Any], changed: dict[str, Any]) -> None:
