@@ -58,7 +58,10 @@ def test_exit_codes(engine: EngineProcess, command: list[str], code: int) -> Non
 def test_a_killed_container_is_137(engine: EngineProcess) -> None:
     made = ok(engine.docker("run", "-d", "busybox", "sleep", "60")).strip()
     ok(engine.docker("kill", made))
-    assert ok(engine.docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", made)).split() == ["137", "false"]
+    assert ok(engine.docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", made)).split() == [
+        "137",
+        "false",
+    ]
 
 
 def test_unknown_image_and_flag_are_125(engine: EngineProcess) -> None:

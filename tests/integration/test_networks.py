@@ -59,7 +59,9 @@ def outside(host: Sandbox) -> Iterator[Sandbox]:
         index = index_of(sandbox.channel, name)
         interface = ip_interface(f"{address}/24")
         sandbox.channel.batch([rtnetlink.set_link_up(index), rtnetlink.new_address(index, interface)])
-    host.channel.batch([rtnetlink.new_default_route(index_of(host.channel, "uplink"), ip_interface(OUTSIDE_ADDRESS).ip)])
+    host.channel.batch(
+        [rtnetlink.new_default_route(index_of(host.channel, "uplink"), ip_interface(OUTSIDE_ADDRESS).ip)]
+    )
     yield other
     other.close()
 

@@ -95,7 +95,11 @@ def _mtu(options: Mapping[str, str], default: int) -> int:
 
 
 def _subnets(
-    network: Network, given: list[dict[str, Any]], registry: Registry, host: Sequence[IPNetwork], settings: NetworkSettings
+    network: Network,
+    given: list[dict[str, Any]],
+    registry: Registry,
+    host: Sequence[IPNetwork],
+    settings: NetworkSettings,
 ) -> list[Subnet]:
     chosen = [
         complete(

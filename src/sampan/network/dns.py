@@ -56,9 +56,7 @@ def answer(query: bytes, question: Question, records: list[tuple[int, bytes]]) -
     """An authoritative answer with `records` (type, data) for the name asked; none gives NOERROR and empty."""
     flags = _QR | _AA | _RA | (question.flags & _RD)
     head = struct.pack(">HHHHHH", question.identity, flags, 1, len(records), 0, 0)
-    body = b"".join(
-        struct.pack(">HHHIH", 0xC00C, kind, _IN, TTL_S, len(data)) + data for kind, data in records
-    )
+    body = b"".join(struct.pack(">HHHIH", 0xC00C, kind, _IN, TTL_S, len(data)) + data for kind, data in records)
     return head + query[12 : question.end] + body
 
 

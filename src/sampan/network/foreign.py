@@ -57,7 +57,9 @@ def find_forward_drop(own_table: str) -> ForwardDrop | None:
             for chain in nft.base_chains(channel, family):
                 if chain.hook == nft.FORWARD and chain.drops and chain.table != own_table:
                     bridged = netns.read_sysctl("net/bridge/bridge-nf-call-iptables") == "1"
-                    docker = family == nft.FAMILY_IPV4 and "DOCKER-USER" in nft.chain_names(channel, family, chain.table)
+                    docker = family == nft.FAMILY_IPV4 and "DOCKER-USER" in nft.chain_names(
+                        channel, family, chain.table
+                    )
                     return ForwardDrop(chain.table, chain.name, bridged, docker)
     except NetlinkError:
         return None

@@ -72,7 +72,9 @@ def _check_range(text: str, network: IPNetwork) -> None:
     try:
         inner = ip_network(text, strict=False)
     except ValueError:
-        raise InvalidArgument(f"invalid network config:\ninvalid ip-range {text}: invalid CIDR block notation") from None
+        raise InvalidArgument(
+            f"invalid network config:\ninvalid ip-range {text}: invalid CIDR block notation"
+        ) from None
     if inner.version != network.version or not (overlap(inner, network) and inner.prefixlen >= network.prefixlen):
         raise InvalidArgument(f"invalid network config:\ninvalid ip-range {text}: it is not contained in {network}")
 

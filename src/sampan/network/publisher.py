@@ -81,7 +81,9 @@ class Publisher:
             try:
                 held = forwarder.reserve(publication.protocol, publication.host_ip, publication.host_port)
             except OSError as error:
-                _log.warning("port %s/%s cannot be reserved again: %s", publication.host_port, publication.protocol, error)
+                _log.warning(
+                    "port %s/%s cannot be reserved again: %s", publication.host_port, publication.protocol, error
+                )
                 held = None
             carrier = None
             if held is not None:

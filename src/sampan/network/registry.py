@@ -130,9 +130,7 @@ class Registry:
         leases, subnet = self._leases[network.id].get(version), network.subnet(version)
         if leases is None or subnet is None:
             if wanted:
-                raise InvalidArgument(
-                    f"invalid endpoint settings:\nno configured subnet contains IP address {wanted}"
-                )
+                raise InvalidArgument(f"invalid endpoint settings:\nno configured subnet contains IP address {wanted}")
             return
         address = str(leases.claim(wanted) if wanted else leases.take())
         gateway = "" if network.internal else subnet.gateway

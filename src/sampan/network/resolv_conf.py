@@ -49,16 +49,12 @@ def read_host(path: str = _HOST_FILE) -> ResolvConf:
         return ResolvConf()
 
 
-def for_host_network(
-    dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()
-) -> ResolvConf:
+def for_host_network(dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()) -> ResolvConf:
     """A container in the host's namespace: the host's file, but for what the user says."""
     return _override(read_host(), dns, search, options)
 
 
-def for_default_network(
-    dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()
-) -> ResolvConf:
+def for_default_network(dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()) -> ResolvConf:
     """The default bridge: the host's servers without those that only the host reaches at its loopback; where
     systemd-resolved listens there, the servers behind it."""
     host = read_host()
@@ -68,9 +64,7 @@ def for_default_network(
     return _override(host._replace(nameservers=servers or _LAST_RESORT), dns, search, options)
 
 
-def for_user_network(
-    search: Sequence[str] = (), options: Sequence[str] = ()
-) -> ResolvConf:
+def for_user_network(search: Sequence[str] = (), options: Sequence[str] = ()) -> ResolvConf:
     """A user-defined network: the resolver in the container's own loopback, which knows the servers."""
     host = read_host()
     kept = [option for option in (options or host.options) if not option.startswith("ndots:")]

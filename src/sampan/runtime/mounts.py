@@ -78,9 +78,7 @@ class RootBuilder:
             self._mount(entry, destination)
         except OSError as error:
             source = entry.get("source") or entry.get("type") or ""
-            raise LaunchError(
-                f'error mounting "{source}" to rootfs at "{destination}": {describe(error)}'
-            ) from None
+            raise LaunchError(f'error mounting "{source}" to rootfs at "{destination}": {describe(error)}') from None
 
     def _mount(self, entry: dict[str, Any], destination: str) -> None:
         options = mount_options.parse(entry.get("options") or [])
@@ -101,7 +99,9 @@ class RootBuilder:
         root = os.open(entry["sampan.root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             beneath = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
-            inside = openat2(root, os.path.relpath(source, entry["sampan.root"]), os.O_PATH | os.O_CLOEXEC, resolve=beneath)
+            inside = openat2(
+                root, os.path.relpath(source, entry["sampan.root"]), os.O_PATH | os.O_CLOEXEC, resolve=beneath
+            )
         finally:
             os.close(root)
         try:
@@ -218,9 +218,7 @@ def _apply_flags(tree: int, options: mount_options.MountOptions) -> None:
     if options.set_flags or options.clear_flags:
         m.mount_setattr(tree, set_flags=options.set_flags, clear_flags=options.clear_flags)
     if options.recursive_set or options.recursive_clear:
-        m.mount_setattr(
-            tree, set_flags=options.recursive_set, clear_flags=options.recursive_clear, recursive=True
-        )
+        m.mount_setattr(tree, set_flags=options.recursive_set, clear_flags=options.recursive_clear, recursive=True)
     for propagation, recursive in options.propagation:
         m.mount_setattr(tree, propagation=propagation, recursive=recursive)
 

@@ -28,7 +28,9 @@ def test_bad_host_ports(text: str) -> None:
 
 
 def test_explicit_ports_come_before_random_ones() -> None:
-    found = requests({"80/tcp": [{}], "81": [{"HostPort": "9000", "HostIp": "127.0.0.1"}]}, ["82/udp"], publish_all=True)
+    found = requests(
+        {"80/tcp": [{}], "81": [{"HostPort": "9000", "HostIp": "127.0.0.1"}]}, ["82/udp"], publish_all=True
+    )
     assert found == [
         PortRequest("tcp", 81, "127.0.0.1", 9000, 9000),
         PortRequest("tcp", 80, "", 0, 0),

@@ -55,9 +55,7 @@ def _meta(key: int, register: int = REGISTER) -> bytes:
 
 
 def _payload(base: int, offset: int, size: int, register: int = REGISTER) -> bytes:
-    return expression(
-        "payload", nl.u32be(1, register), nl.u32be(2, base), nl.u32be(3, offset), nl.u32be(4, size)
-    )
+    return expression("payload", nl.u32be(1, register), nl.u32be(2, base), nl.u32be(3, offset), nl.u32be(4, size))
 
 
 def _ct(key: int) -> bytes:
