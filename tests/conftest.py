@@ -175,7 +175,9 @@ def engine_process() -> Iterator[EngineProcess]:
             engine.start()
         engine.remove_all_containers()
         engine.stop()
+        log = Path(engine.log).read_text(errors="replace")
         shutil.rmtree(root, ignore_errors=True)
+        assert "Traceback (most recent call last)" not in log, "the engine logged an exception:\n" + log[-20000:]
 
 
 @pytest.fixture

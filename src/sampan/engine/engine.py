@@ -5,7 +5,6 @@ What each service needs is passed to it here; none reaches for another's insides
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 
 from sampan.content.blobs import BlobStore
@@ -27,8 +26,6 @@ from sampan.runtime.zygote_link import ZygoteLink
 from sampan.store.database import Database
 from sampan.store.identity import Identity
 from sampan.volumes.store import Volumes
-
-_log = logging.getLogger("sampan.engine")
 
 
 class Engine:
@@ -60,6 +57,7 @@ class Engine:
         """Open the state, take over the containers that run, and collect what earlier engines left half done."""
         engine = cls(config, zygote)
         await engine.networks.start()
+        engine.warnings += [f"WARNING: {text}" for text in engine.networks.warnings]
         await engine.volumes.start()
         await engine.containers.recover()
         engine.builder.clean()  # after the steps that still ran are dead
