@@ -10,7 +10,7 @@ import msgspec
 
 from sampan.api.routing import API_VERSION, MIN_API_VERSION, Request, Route
 from sampan.engine import events, system
-from sampan.errors import InvalidArgument, NotFound, Unavailable
+from sampan.errors import InvalidArgument, NotFound, NotSupported, Unavailable
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -96,6 +96,10 @@ async def plugin(engine: Engine, request: Request) -> None:
     raise NotFound(f'plugin "{request.path("name")}" not found')
 
 
+async def no_plugins(engine: Engine, request: Request) -> None:
+    raise NotSupported("this engine runs no managed plugins")
+
+
 _SWARM_PATHS = ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")
 ROUTES = [
     Route("GET", "/_ping", ping),
@@ -104,7 +108,15 @@ ROUTES = [
     Route("GET", "/events", stream_events),
     Route("GET", "/system/df", disk_usage),
     Route("GET", "/plugins", plugins),
+    Route("GET", "/plugins/privileges", no_plugins),
+    *(Route("POST", f"/plugins/{verb}", no_plugins) for verb in ("pull", "create")),
     Route("GET", "/plugins/{name:.*}/json", plugin),
+    Route("DELETE", "/plugins/{name:.*}", plugin),
+    *(
+        Route("POST", f"/plugins/{{name:.*}}/{verb}", plugin)
+        for verb in ("enable", "disable", "upgrade", "push", "set")
+    ),
+    Route("PUT", "/volumes/{name}", no_swarm),  # cluster volumes
     Route("POST", "/swarm/leave", leave_swarm),
     *(Route(method, path + "{rest:.*}", no_swarm) for path in _SWARM_PATHS for method in ("GET", "POST", "DELETE")),
 ]
