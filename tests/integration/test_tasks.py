@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sampan import errors
-from sampan.engine.tasks import Attachment, Exit, Task, Tasks, TaskSpec
+from sampan.engine.tasks.tasks import Attachment, Exit, Task, Tasks, TaskSpec
 from sampan.logs.reader import LogReader
 from sampan.runtime.zygote_link import ZygoteLink
 

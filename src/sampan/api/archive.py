@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sampan.api.routing import Json, Request, Route, Status
-from sampan.engine import archive
+from sampan.engine.containers import archive
 from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sampan.api.routing import Request, Route, Status
-from sampan.engine import attach as attaching
-from sampan.engine.tasks import Attachment
+from sampan.engine.containers import attach as attaching
+from sampan.engine.tasks.tasks import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.routing import Json, Request, Route, encode_json
-from sampan.engine import container_exit, stats
+from sampan.engine.containers import ending, stats
 from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ async def unpause(engine: Engine, request: Request) -> None:
 
 async def wait(engine: Engine, request: Request) -> None:
     """The head of the answer goes out at once: clients start the container only when they have it."""
-    container_exit.check_condition(request.query("condition"))
+    ending.check_condition(request.query("condition"))
     container, future = engine.containers.waiter(request.path("id"), request.query("condition"))
     try:
         async with request.stream("application/json") as stream:
             exit_code, _ = await future
             await stream.send(encode_json({"StatusCode": exit_code}))
     finally:
-        container_exit.drop_waiter(container, future)
+        ending.drop_waiter(container, future)
 
 
 async def rename(engine: Engine, request: Request) -> None:

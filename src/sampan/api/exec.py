@@ -8,14 +8,14 @@ import msgspec
 
 from sampan.api.attach import console_size, stream_type
 from sampan.api.routing import Json, Request, Route, Status
-from sampan.engine.execs import ExecConfig
-from sampan.engine.tasks import Attachment
+from sampan.engine.containers.execs import ExecConfig
+from sampan.engine.tasks.tasks import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
 from sampan.runtime.attach import STDOUT, frame
 
 if TYPE_CHECKING:
+    from sampan.engine.containers.execs import Exec
     from sampan.engine.engine import Engine
-    from sampan.engine.execs import Exec
 
 
 class ExecStartConfig(msgspec.Struct, kw_only=True):

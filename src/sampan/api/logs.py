@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.api.attach import MULTIPLEXED, RAW
 from sampan.api.routing import Request, Route
-from sampan.engine.logs import LogOptions, check_readable, parse_time_ns, read_logs
-from sampan.engine.top import top
+from sampan.engine.containers.logs import LogOptions, check_readable, parse_time_ns, read_logs
+from sampan.engine.containers.top import top
 from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:

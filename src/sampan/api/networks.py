@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.routing import Json, Request, Route, Status
-from sampan.engine import container_network, networks
+from sampan.engine import networks
+from sampan.engine.containers import networking
 from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def connect(engine: Engine, request: Request) -> Status:
     body = await request.json()
     network = engine.networks.get(request.path("id"))
     container = engine.containers.get(str(body.get("Container") or ""))
-    await container_network.connect(engine, container, network.name, body.get("EndpointConfig") or {})
+    await networking.connect(engine, container, network.name, body.get("EndpointConfig") or {})
     return Status(200)
 
 
@@ -47,7 +48,7 @@ async def disconnect(engine: Engine, request: Request) -> Status:
     body = await request.json()
     network = engine.networks.get(request.path("id"))
     container = engine.containers.get(str(body.get("Container") or ""))
-    await container_network.disconnect(engine, container, network.name, force=bool(body.get("Force")))
+    await networking.disconnect(engine, container, network.name, force=bool(body.get("Force")))
     return Status(200)
 
 

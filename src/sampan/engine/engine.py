@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 
 from sampan.content.blobs import BlobStore
 from sampan.content.layers import LayerStore
-from sampan.engine.build import Builder
+from sampan.engine.builds.builder import Builder
 from sampan.engine.config import EngineConfig
-from sampan.engine.containers import Containers
+from sampan.engine.containers.containers import Containers
+from sampan.engine.containers.execs import Execs
 from sampan.engine.events import EventBus
-from sampan.engine.execs import Execs
 from sampan.engine.images import ImageService
 from sampan.engine.networks import network_settings
-from sampan.engine.tasks import Tasks
+from sampan.engine.tasks.tasks import Tasks
 from sampan.images.store import ImageStore
 from sampan.linux.cgroup import open_cgroup
 from sampan.network.controller import Networks

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from sampan.engine import container_filters, health, restart
-from sampan.engine.container_model import Container, rfc3339
-from sampan.engine.container_signals import signal_number
-from sampan.engine.container_status import human_duration, status_text
-from sampan.engine.prune import until
+from sampan.engine.containers import health, restart_policy, selection
+from sampan.engine.containers.model import Container, rfc3339
+from sampan.engine.containers.prune import until
+from sampan.engine.containers.signals import signal_number
+from sampan.engine.containers.status import human_duration, status_text
 from sampan.errors import InvalidArgument
 from sampan.store.containers import ContainerRecord, HealthRecord, StateRecord
 
 
-def decide(name: str = "always", **given: Any) -> restart.Decision:
+def decide(name: str = "always", **given: Any) -> restart_policy.Decision:
     base = {"exit_code": 1, "restart_count": 0, "last_delay_s": 0.0, "ran_s": 0.0, "stopped_by_user": False}
-    return restart.decide({"Name": name, "MaximumRetryCount": given.pop("maximum", 0)}, **{**base, **given})
+    return restart_policy.decide({"Name": name, "MaximumRetryCount": given.pop("maximum", 0)}, **{**base, **given})
 
 
 def test_back_off_doubles_to_a_minute_and_starts_over() -> None:
@@ -42,7 +42,7 @@ def test_policies() -> None:
 
 def test_at_boot_always_ignores_that_a_user_stopped_it() -> None:
     def wanted(name: str, stopped: bool) -> bool:
-        return restart.wanted_at_boot({"Name": name}, stopped_by_user=stopped, exit_code=0, was_running=False)
+        return restart_policy.wanted_at_boot({"Name": name}, stopped_by_user=stopped, exit_code=0, was_running=False)
 
     assert wanted("always", True)
     assert wanted("unless-stopped", False) and not wanted("unless-stopped", True)
@@ -99,7 +99,7 @@ def engine() -> Any:
 
 
 def names(engine: Any, **options: Any) -> list[str]:
-    return [each.name for each in container_filters.select(engine, engine.known, options)]
+    return [each.name for each in selection.select(engine, engine.known, options)]
 
 
 def test_list_filters(engine: Any) -> None:

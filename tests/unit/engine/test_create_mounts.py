@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sampan.engine.create_mounts import collect, parse_bind, parse_mount, parse_tmpfs
+from sampan.engine.containers.request.mount_requests import collect, parse_bind, parse_mount, parse_tmpfs
 from sampan.errors import InvalidArgument, SampanError
 from sampan.store.containers import MountRecord
 

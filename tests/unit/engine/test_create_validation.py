@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sampan.engine import create_validation
 from sampan.engine.config import EngineConfig
-from sampan.engine.container_create import merge_image, read_request
-from sampan.engine.create_ranges import online
+from sampan.engine.containers.creation import merge_image, read_request
+from sampan.engine.containers.request import validation
+from sampan.engine.containers.request.cpu_lists import online
 from sampan.errors import InvalidArgument, SampanError
 
 ENGINE = EngineConfig()
@@ -16,7 +16,7 @@ ENGINE = EngineConfig()
 def validate(host: dict[str, Any] | None = None, **config: Any) -> list[str]:
     body = {"Image": "busybox", "Cmd": ["true"], **config, "HostConfig": host or {}}
     filled, filled_host, _ = read_request(body, ENGINE, (1, 56))
-    return create_validation.validate(filled, filled_host, ENGINE)
+    return validation.validate(filled, filled_host, ENGINE)
 
 
 def test_an_ordinary_request_passes_without_warnings() -> None:

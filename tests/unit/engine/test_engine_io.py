@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.engine.attach import parse_detach_keys
-from sampan.engine.logs import LogOptions, details, parse_time_ns, render
-from sampan.engine.top import parse
+from sampan.engine.containers.attach import parse_detach_keys
+from sampan.engine.containers.logs import LogOptions, details, parse_time_ns, render
+from sampan.engine.containers.top import parse
 from sampan.errors import Internal, InvalidArgument
 from sampan.logs.decode import Lines
 from sampan.runtime.attach import frame

@@ -4,20 +4,22 @@ from typing import Any
 
 import pytest
 
-from sampan.engine import oci_config
 from sampan.engine.config import EngineConfig, Ulimit
-from sampan.engine.container_create import read_request
+from sampan.engine.containers.creation import read_request
+from sampan.engine.oci import runtime_config
 from sampan.errors import InvalidArgument, SampanError
 from sampan.store.containers import ContainerRecord, MountRecord
 
 ENGINE = EngineConfig(default_ulimits={"nofile": Ulimit("nofile", 100, 200)})
 
 
-def build(host: dict[str, Any] | None = None, places: oci_config.Places | None = None, **config: Any) -> dict[str, Any]:
+def build(
+    host: dict[str, Any] | None = None, places: runtime_config.Places | None = None, **config: Any
+) -> dict[str, Any]:
     body = {"Image": "x", "Hostname": "h", **config, "HostConfig": host or {}}
     filled, filled_host, _ = read_request(body, ENGINE, (1, 56))
     record = ContainerRecord("a" * 64, "n", "", 0, "x", "", filled, filled_host, path="sh", args=["-c", "true"])
-    return oci_config.build(record, ENGINE, places or oci_config.Places())
+    return runtime_config.build(record, ENGINE, places or runtime_config.Places())
 
 
 def namespaces(config: dict[str, Any]) -> set[str]:
@@ -30,7 +32,7 @@ def test_dockers_defaults() -> None:
     assert process["args"] == ["sh", "-c", "true"]
     assert len(process["capabilities"]["bounding"]) == 14
     assert process["capabilities"]["inheritable"] == []
-    assert process["env"] == [oci_config.DEFAULT_PATH, "HOSTNAME=h"]
+    assert process["env"] == [runtime_config.DEFAULT_PATH, "HOSTNAME=h"]
     assert process["rlimits"] == [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
     assert namespaces(config) == {"mount", "network", "pid", "ipc", "uts", "cgroup"}
     assert config["linux"]["cgroupsPath"] == f"/sampan/{'a' * 64}"
@@ -65,7 +67,7 @@ def test_host_modes_drop_namespaces() -> None:
 
 
 def test_joined_namespaces_are_paths() -> None:
-    config = build({"PidMode": "container:b"}, oci_config.Places(joined={"pid": 42}))
+    config = build({"PidMode": "container:b"}, runtime_config.Places(joined={"pid": 42}))
     assert {"type": "pid", "path": "/proc/42/ns/pid"} in config["linux"]["namespaces"]
 
 
@@ -89,7 +91,7 @@ def test_user_mounts_replace_defaults_and_are_ordered() -> None:
         MountRecord("bind", "/a", source="/2", propagation="rslave", writable=False),
         MountRecord("tmpfs", "/dev/shm", options=["size=1m"]),
     ]
-    config = build(places=oci_config.Places(mounts=mounts, hosts="/h"))
+    config = build(places=runtime_config.Places(mounts=mounts, hosts="/h"))
     found = [each["destination"] for each in config["mounts"]]
     assert found.index("/a") < found.index("/a/b")
     assert found.count("/dev/shm") == 1
@@ -131,4 +133,4 @@ def test_devices() -> None:
 
 
 def test_init() -> None:
-    assert build({"Init": True})["annotations"] == {oci_config.INIT_ANNOTATION: "true"}
+    assert build({"Init": True})["annotations"] == {runtime_config.INIT_ANNOTATION: "true"}

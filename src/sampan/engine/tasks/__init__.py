@@ -1,0 +1,1 @@
+"""The runtime as the engine sees it: start through the zygote, talk to shims, collect what dead ones left."""
