@@ -21,11 +21,13 @@ SOCKET = f"{EXEC_ROOT}/sampan.sock"
 LOG = f"{EXEC_ROOT}/sampand.log"
 WEB = "sampan-demo-web"
 ENVIRONMENT = {**os.environ, "SAMPAN_HOST": f"unix://{SOCKET}"}
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
 
 
 def sampan(*arguments: str, capture: bool = False) -> str:
     """Run one `sampan` command, shown as the user would type it; ends the demo if it fails."""
-    print(f"\033[1m$ sampan {' '.join(arguments)}\033[0m", flush=True)
+    print(f"{BOLD}$ sampan {' '.join(arguments)}{PLAIN}", flush=True)
     done = subprocess.run(
         [BIN / "sampan", *arguments],
         env=ENVIRONMENT,
@@ -98,52 +100,71 @@ def fetch_page() -> None:
     raise SystemExit(f"http://{address}/ did not answer; see: sampan logs {WEB}")
 
 
-def main() -> None:
-    times: list[tuple[str, float]] = []
+def show(times: list[tuple[str, float]]) -> None:
+    """The main job. Each step's duration goes into `times`."""
     base = base_image()
+    examples = HERE / "examples"
+    remove_web()
+    timed("base image: busybox", times, lambda: bootstrap("busybox"))
+    timed("run it", times, lambda: sampan("run", "--rm", "busybox", "echo", "hello from a container"))
+    timed(f"base image: {base}, from the distribution's packages", times, lambda: bootstrap(base))
+    timed(
+        "build examples/hello: a compiler in one stage, a program alone in the next",
+        times,
+        lambda: sampan("build", "-t", "hello", "--build-arg", f"BASE={base}", str(examples / "hello")),
+    )
+    timed("run it", times, lambda: sampan("run", "--rm", "hello"))
+    timed(
+        "build examples/web: nginx by apt-get",
+        times,
+        lambda: sampan("build", "-t", "web", "--build-arg", f"BASE={base}", str(examples / "web")),
+    )
+    timed(
+        "run it with a published port", times, lambda: sampan("run", "-d", "--name", WEB, "-p", "127.0.0.1::80", "web")
+    )
+    timed("fetch its page", times, fetch_page)
+    timed("stop and remove it", times, lambda: sampan("rm", "-f", WEB))
+    print()
+    sampan("images")
+
+
+def remove_web() -> None:
+    subprocess.run([BIN / "sampan", "rm", "-f", WEB], env=ENVIRONMENT, capture_output=True, check=False)
+
+
+def report(times: list[tuple[str, float]]) -> None:
+    print("\nTimes")
+    for title, elapsed_s in [*times, ("all of it", sum(elapsed_s for _, elapsed_s in times))]:
+        print(f"  {elapsed_s:8.2f} s  {title}")
+    print("\nLeft behind, so that the next run is quick:")
+    print(f"  {DATA_ROOT}: images and build cache")
+    print(f"  {HERE}/.sampan-dev: virtual environment")
+    packages = HERE / ".sampan-dev/packages"
+    if packages.exists():
+        print(f"  Debian packages: {' '.join(sorted(set(packages.read_text().split())))}")
+    print("Remove them freely. Containers, bridge, firewall table, cgroups and engine are gone already.")
+    print(f"\nTo use Sampan:  sudo {BIN}/sampand &   then:  sudo {BIN}/sampan run --rm busybox echo hello")
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    forwarding = FORWARDING.read_text()
     start = time.monotonic()
     engine = start_engine()
-    times.append(("start the engine", time.monotonic() - start))
+    times = [("start the engine", time.monotonic() - start)]
     try:
-        subprocess.run([BIN / "sampan", "rm", "-f", WEB], env=ENVIRONMENT, capture_output=True, check=False)
-        timed("base image: busybox", times, lambda: bootstrap("busybox"))
-        timed("run it", times, lambda: sampan("run", "--rm", "busybox", "echo", "hello from a container"))
-        timed(f"base image: {base}, from the distribution's packages", times, lambda: bootstrap(base))
-        examples = HERE / "examples"
-        timed(
-            "build examples/hello: a compiler in one stage, a program alone in the next",
-            times,
-            lambda: sampan("build", "-t", "hello", "--build-arg", f"BASE={base}", str(examples / "hello")),
-        )
-        timed("run it", times, lambda: sampan("run", "--rm", "hello"))
-        timed(
-            "build examples/web: nginx by apt-get",
-            times,
-            lambda: sampan("build", "-t", "web", "--build-arg", f"BASE={base}", str(examples / "web")),
-        )
-        timed(
-            "run it with a published port",
-            times,
-            lambda: sampan("run", "-d", "--name", WEB, "-p", "127.0.0.1::80", "web"),
-        )
-        timed("fetch its page", times, fetch_page)
-        timed("stop and remove it", times, lambda: sampan("rm", "-f", WEB))
-        print()
-        sampan("images")
+        show(times)
     finally:
-        subprocess.run([BIN / "sampan", "rm", "-f", WEB], env=ENVIRONMENT, capture_output=True, check=False)
+        remove_web()
         engine.send_signal(signal.SIGTERM)
         engine.wait(timeout=20)
+        FORWARDING.write_text(forwarding)  # the engine turned it on
     shutil.rmtree(EXEC_ROOT, ignore_errors=True)
-    print("\nTimes")
-    for title, elapsed_s in times:
-        print(f"  {elapsed_s:8.2f} s  {title}")
-    print(
-        f"\nLeft behind: the images and the build cache in {DATA_ROOT} (so that the next run is quick; remove it freely), "
-        f"and the virtual environment in {HERE}/.sampan-dev.\n"
-        f"To use Sampan: sudo {BIN}/sampand &   then: sudo {BIN}/sampan run --rm busybox echo hello"
-    )
+    report(times)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

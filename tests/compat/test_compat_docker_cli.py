@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import EngineProcess
+
+pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="the docker CLI is not installed")
 
 
 def ok(done: subprocess.CompletedProcess[str]) -> str:
