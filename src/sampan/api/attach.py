@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sampan.api.routing import Request, Route, Status
 from sampan.engine.containers import attach as attaching
-from sampan.engine.tasks.tasks import Attachment
+from sampan.engine.tasks.spec import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import msgspec
 from sampan.api.attach import console_size, stream_type
 from sampan.api.routing import Json, Request, Route, Status
 from sampan.engine.containers.execs import ExecConfig
-from sampan.engine.tasks.tasks import Attachment
+from sampan.engine.tasks.spec import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
 from sampan.runtime.attach import STDOUT, frame
 

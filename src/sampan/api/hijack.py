@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from sampan.api.http1 import Connection
 
@@ -28,7 +28,7 @@ async def take(connection: Connection, head: bytes) -> HijackedConnection:
     preload = await connection.detach(head)
     transport = connection.transport
     if transport.get_extra_info("sslcontext") is not None:
-        return HijackedConnection(_pump(transport), preload)
+        return HijackedConnection(await _pump(transport), preload)
     raw = transport.get_extra_info("socket")
     fd = os.dup(raw.fileno())
     transport.abort()  # closes our descriptor without shutdown(2): the duplicate keeps the connection
@@ -36,55 +36,45 @@ async def take(connection: Connection, head: bytes) -> HijackedConnection:
 
 
 class _Side(asyncio.Protocol):
-    """One direction's reader; writes into the other side's transport and keeps its pace."""
+    """Carries what it reads over to `other`, and slows its own reading down when `other` says that it cannot keep up.
 
-    def __init__(self) -> None:
-        self.other: asyncio.Transport | None = None
-        self.transport: asyncio.Transport | None = None
-        self.joining: asyncio.Task[None] | None = None  # referenced, or the loop might drop it half-way
+    The client's end of input is passed on; the process's end closes the connection, as without TLS.
+    """
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+    def __init__(self, other: asyncio.Transport, *, is_client: bool) -> None:
+        self._other = other
+        self._is_client = is_client
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None:
-            self.other.write(data)
+        self._other.write(data)
 
     def eof_received(self) -> bool:
-        if self.other is not None and self.other.can_write_eof():
-            self.other.write_eof()
+        if self._other.is_closing():
+            return False
+        if self._is_client:
+            self._other.write_eof()
             return True
-        if self.other is not None:
-            self.other.close()
+        self._other.close()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self.other is not None:
-            self.other.close()
+        self._other.close()
 
-    def pause_writing(self) -> None:
-        if self.other is not None:
-            self.other.pause_reading()
+    def pause_writing(self) -> None:  # asyncio tells the protocol whose own transport is full: its source must wait
+        if not self._other.is_closing():
+            self._other.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.other is not None and not self.other.is_closing():
-            self.other.resume_reading()
+        if not self._other.is_closing():
+            self._other.resume_reading()
 
 
-def _pump(client: asyncio.Transport) -> int:
+async def _pump(client: asyncio.Transport) -> int:
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
     loop = asyncio.get_running_loop()
-    client_side = _Side()
-    client_side.connection_made(client)
-
-    async def join() -> None:
-        transport, near_side = await loop.create_connection(_Side, sock=near)
-        near_side.other = client
-        client_side.other = transport
-        client.set_protocol(client_side)
-        client.resume_reading()
-
-    client_side.joining = loop.create_task(join())
+    transport, _ = await loop.create_connection(lambda: _Side(client, is_client=False), sock=near)
+    client.set_protocol(_Side(transport, is_client=True))
+    client.resume_reading()
     return far.detach()

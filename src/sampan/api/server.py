@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ import msgspec
 
 from sampan.api.http1 import Body, Connection, ConnectionLost
 from sampan.api.routing import Json, Request, Router, Status, common_headers, encode_json
+from sampan.api.tls import wrapped
 from sampan.errors import InvalidArgument, SampanError, Unavailable
 
 if TYPE_CHECKING:
@@ -48,8 +50,10 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             for bound in _bind(host, group, self._paths):
-                secure = tls if bound.family != socket.AF_UNIX else None
-                server = await loop.create_server(self._connect, sock=bound, ssl=secure, backlog=1024)
+                factory: Callable[[], asyncio.Protocol] = self._connect
+                if tls is not None and bound.family != socket.AF_UNIX:
+                    factory = wrapped(tls, self._connect)
+                server = await loop.create_server(factory, sock=bound, backlog=1024)
                 self._servers.append(server)
         except OSError as error:
             raise Unavailable(f"cannot listen on {host}: {error.strerror or error}") from None

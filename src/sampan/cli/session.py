@@ -127,6 +127,8 @@ class Session:
         sock_fd = self._sock.fileno()
         stdin_watched = False
         try:
+            if self._hidden() and not self._receive():
+                return
             while not self.detached:
                 want_stdin = self._stdin_fd is not None and not self._pending
                 if want_stdin != stdin_watched:
@@ -155,16 +157,23 @@ class Session:
         return True
 
     def _receive(self) -> bool:
-        try:
-            data = self._sock.recv(_READ_SIZE)
-        except BlockingIOError:
-            return True
-        except ConnectionResetError:
-            return False
-        if not data:
-            return False
-        self._show(data)
-        return True
+        while True:
+            try:
+                data = self._sock.recv(_READ_SIZE)
+            except BlockingIOError:
+                return True
+            except ConnectionResetError:
+                return False
+            if not data:
+                return False
+            self._show(data)
+            if not self._hidden():
+                return True
+
+    def _hidden(self) -> bool:
+        """Whether TLS holds output that poll() does not see."""
+        pending = getattr(self._sock, "pending", None)
+        return pending is not None and pending() > 0
 
     def _show(self, data: bytes) -> None:
         if self._reader is None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from socket import socket as Socket
 
+    from sampan.client.tls import TlsSocket
+
 _READ_SIZE = 65536
 _MAX_HEAD_SIZE = 256 * 1024
 _NO_BODY = (204, 304)
@@ -119,7 +121,7 @@ class Hijacked:
 
     __slots__ = ("content_type", "preload", "sock")
 
-    def __init__(self, sock: Socket, preload: bytes, content_type: str) -> None:
+    def __init__(self, sock: Socket | TlsSocket, preload: bytes, content_type: str) -> None:
         self.sock = sock
         self.preload = preload
         self.content_type = content_type
@@ -135,6 +137,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self._host = "sampan" if address.path else f"{address.host}:{address.port}"
         self._sock: Socket | None = connect(address)
+        self._encrypted = address.tls is not None
         self.buffer = b""
         self.reusable = True
         self.served = 0
@@ -172,7 +175,12 @@ class Connection:
         response = self.request("POST", path, {**headers, "Connection": "Upgrade", "Upgrade": "tcp"}, body)
         if response.status not in (101, 200):
             return response
-        sock, preload = self._socket(), self.buffer
+        sock: Socket | TlsSocket = self._socket()
+        if self._encrypted:
+            from sampan.client.tls import TlsSocket
+
+            sock = TlsSocket(self._socket())
+        preload = self.buffer
         self._sock, self.buffer = None, b""
         return Hijacked(sock, preload, response.headers.get("content-type", ""))
 
