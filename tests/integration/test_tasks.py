@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from sampan import errors
-from sampan.engine.tasks.tasks import Attachment, Exit, Task, Tasks, TaskSpec
+from sampan.engine.tasks.spec import Attachment, Exit, TaskSpec
+from sampan.engine.tasks.task import Task
+from sampan.engine.tasks.tasks import Tasks
 from sampan.logs.reader import LogReader
 from sampan.runtime.zygote_link import ZygoteLink
 

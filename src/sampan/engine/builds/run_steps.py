@@ -19,7 +19,9 @@ from sampan.engine.containers.confinement import seccomp_filter
 from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS
 from sampan.engine.containers.request import fields
 from sampan.engine.oci import runtime_config
-from sampan.engine.tasks.tasks import Attachment, Task, Tasks, TaskSpec
+from sampan.engine.tasks.spec import Attachment, TaskSpec
+from sampan.engine.tasks.task import Task
+from sampan.engine.tasks.tasks import Tasks
 from sampan.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, NotFound, SampanError
 
 if TYPE_CHECKING:

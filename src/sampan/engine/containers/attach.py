@@ -15,7 +15,8 @@ from sampan.runtime.attach import STDOUT, frame
 
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container
-    from sampan.engine.tasks.tasks import Attachment, Tasks
+    from sampan.engine.tasks.spec import Attachment
+    from sampan.engine.tasks.tasks import Tasks
 
 _NAMED_KEYS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31, "DEL": 127}
 

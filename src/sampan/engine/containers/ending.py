@@ -13,7 +13,8 @@ from sampan.errors import InvalidArgument, SampanError
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
-    from sampan.engine.tasks.tasks import Exit, Task
+    from sampan.engine.tasks.spec import Exit
+    from sampan.engine.tasks.task import Task
 
 Waiter = asyncio.Future[tuple[int, str]]
 
@@ -85,7 +86,7 @@ async def _restart_failed(engine: Engine, container: Container, error: SampanErr
     """A restart that cannot even start counts as a run that ended at once."""
     now = time.time_ns()
     container.state.started_at = rfc3339(now)
-    from sampan.engine.tasks.tasks import Exit
+    from sampan.engine.tasks.spec import Exit
 
     await finish(engine, container, Exit(container.state.exit_code, now, False))
     container.state.error = error.message

@@ -18,7 +18,9 @@ from sampan.types.ids import new_id
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container
     from sampan.engine.events import EventBus
-    from sampan.engine.tasks.tasks import Attachment, Task, Tasks
+    from sampan.engine.tasks.spec import Attachment
+    from sampan.engine.tasks.task import Task
+    from sampan.engine.tasks.tasks import Tasks
 
 _KEPT_S = 300.0  # how long the exit code of a finished exec can be asked for
 _KILLED = 137

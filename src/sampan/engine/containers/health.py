@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.engine.containers.execs import Exec, ExecConfig
 from sampan.engine.containers.model import Container, rfc3339
-from sampan.engine.tasks.tasks import Attachment
+from sampan.engine.tasks.spec import Attachment
 from sampan.errors import SampanError
 from sampan.store.containers import HealthRecord
 

@@ -16,7 +16,7 @@ from sampan.logs.reader import LogReader, readable
 
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container
-    from sampan.engine.tasks.tasks import Task
+    from sampan.engine.tasks.task import Task
 
 
 class LogOptions(NamedTuple):

@@ -10,7 +10,7 @@ from sampan.store.containers import ContainerRecord, MountRecord, StateRecord
 from sampan.types.ids import short
 
 if TYPE_CHECKING:
-    from sampan.engine.tasks.tasks import Task
+    from sampan.engine.tasks.task import Task
 
 MASKED_PATHS = [
     "/proc/asound",

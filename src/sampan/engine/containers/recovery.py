@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sampan.engine.containers import confinement, ending, restart_policy, starting
 from sampan.engine.containers.model import Container
 from sampan.engine.containers.removal import TRASH_PREFIX, delete_tree
-from sampan.engine.tasks.tasks import Exit, Task
+from sampan.engine.tasks.spec import Exit
+from sampan.engine.tasks.task import Task
 from sampan.errors import SampanError
 from sampan.linux.cgroup import open_cgroup
 

@@ -9,7 +9,8 @@ from sampan.engine.containers import confinement, etc_files, mounting, networkin
 from sampan.engine.containers.logs import log_spec, wanted_attributes
 from sampan.engine.containers.model import Container, rfc3339
 from sampan.engine.oci import runtime_config
-from sampan.engine.tasks.tasks import Task, TaskSpec
+from sampan.engine.tasks.spec import TaskSpec
+from sampan.engine.tasks.task import Task
 from sampan.errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidArgument, NotModified, SampanError
 from sampan.linux.cgroup import open_cgroup
 from sampan.store.containers import HealthRecord
