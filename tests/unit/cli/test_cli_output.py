@@ -21,8 +21,6 @@ from sampan.cli.listing import default_table, shorten
 from sampan.cli.rows_containers import container_listing, ports_text
 from sampan.errors import InvalidArgument, NotFound, SampanError
 
-REPOSITORY = Path(__file__).parents[3]
-
 
 def test_columns_are_as_wide_as_gos() -> None:
     text = "A\tB\tC\nlonger text\tx\ty\n\tq\tz"
@@ -303,6 +301,7 @@ def test_commands_are_found() -> None:
     assert set(table.same_as("ps")) == {"container ls", "container list", "container ps", "ps"}
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_packaged_completion_is_the_commands_own(shell: str) -> None:
-    assert (REPOSITORY / "packaging" / "completion" / f"sampan.{shell}").read_text() == completion.SCRIPTS[shell]
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_completion_scripts_ask_the_command(shell: str) -> None:
+    script = completion.script(shell)
+    assert script.startswith(("# " + shell, "#compdef")) and "sampan __complete" in script
