@@ -59,6 +59,9 @@ class EngineProcess:
         self.host = f"unix://{self.socket}"
         self.log = f"{root}/sampand.log"
         self.flags: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.marker = f"{root}/marker"
+        """An entry of PATH that nothing is in, by which tests know the engine's processes in /proc."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -70,6 +73,7 @@ class EngineProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, "PATH": f"{os.environ['PATH']}:{self.marker}", **self.environment},
                 start_new_session=True,
             )
         for _ in range(400):
