@@ -11,6 +11,7 @@ from sampan import __version__
 from sampan.daemon import flags
 from sampan.engine import config as engine_config
 from sampan.errors import SampanError
+from sampan.linux.process import close_range
 from sampan.runtime.zygote_link import ZygoteLink
 
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "fatal": "CRITICAL"}
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.geteuid() != 0:
             raise SampanError("sampand needs to be started with root privileges", hint="try: sudo sampand")
         _log_to_stderr(config)
+        close_range(3, cloexec=True)  # what our starter left open, sockets of systemd among it, is not for shims to keep
         zygote = ZygoteLink.start()
         from sampan.daemon import serve  # late: the zygote gets ready while this process imports the engine
 
