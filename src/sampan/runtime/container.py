@@ -22,11 +22,11 @@ from sampan.linux import mount as m
 from sampan.linux import pidfd as pidfds
 from sampan.linux import process, tty
 from sampan.linux.cgroup import Cgroup
-from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, FLAGS, setns, unshare, write_id_maps
-from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, clone3, filesystem_type, openat2
+from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, setns, unshare
+from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, filesystem_type, openat2
 
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
-from sampan.runtime import credentials, devices, init_loop, launch_error, mounts, targets
+from sampan.runtime import cloning, credentials, devices, init_loop, launch_error, mounts, remap, targets
 from sampan.runtime.launch_error import LaunchError
 
 INIT_ANNOTATION: Final = "org.sampan.init"
@@ -61,6 +61,7 @@ def launch(
     stdio: Stdio,
     cgroup: Cgroup | None = None,
     netns_fd: int | None = None,
+    userns_fd: int | None = None,
     seccomp_bpf: bytes | None = None,
     extra_fds: dict[int, int] | None = None,
     wait_start_fd: int | None = None,
@@ -70,77 +71,39 @@ def launch(
     """Start the process of the OCI `config` in a container of its own, and return once only its execve is left.
 
     `extra_fds` maps descriptor numbers in the container to ours. With `wait_start_fd` (the read end of a FIFO) the
-    process waits before execve for a byte. `init_path` replaces the command by `init_path -- command`.
+    process waits before execve for a byte. `init_path` replaces the command by `init_path -- command`. `netns_fd` and
+    `userns_fd` are namespaces to live in, whatever the config says; they stay the caller's.
     Must be called in a single-threaded process. Raises of the errors tree; then nothing is left of the process.
     """
     child = _Child(config, rootfs, stdio, cgroup, seccomp_bpf, extra_fds or {}, wait_start_fd, init_path, bundle)
-    flags, joins = _namespaces(config, netns_fd)
-    child.joins = [one for one in joins if one[0] != CLONE_NEWPID]
+    flags, joins = cloning.plan(config, netns_fd)
     child.new_cgroup_namespace = bool(flags & CLONE_NEWCGROUP)
-    mappings = config.get("linux", {})
-    user_namespace = bool(flags & FLAGS["user"])
-    pid_namespace = next((fd for flag, fd in joins if flag == CLONE_NEWPID), None)
+    flags &= ~CLONE_NEWCGROUP
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    child.prepare(theirs)
-    cgroup_fd = cgroup.fd() if cgroup is not None else None
+    opened = [fd for _, fd in joins if fd != netns_fd]
     try:
-        cloned = _clone(flags & ~CLONE_NEWCGROUP, cgroup_fd, pid_namespace)
+        remapped = remap.open_user_namespace(config, userns_fd)
+        child.prepare(theirs, remapped is not None)
+        if remapped is None:
+            child.joins = [one for one in joins if one[0] != CLONE_NEWPID]
+            cgroup_fd = cgroup.fd() if cgroup is not None else None
+            opened += [] if cgroup_fd is None else [cgroup_fd]
+            cloned = cloning.clone(flags, cgroup_fd, next((fd for flag, fd in joins if flag == CLONE_NEWPID), None))
+        else:
+            opened.append(remapped)
+            porter = remap.Porter(config, rootfs, bundle, joins, remapped)
+            cloned = porter.clone(flags, child.adjust_oom_score)
+            child.luggage = porter.luggage
         if cloned.pid == 0:
-            child.run(user_namespace)
+            child.run()
         theirs.close()
-        if user_namespace:
-            write_id_maps(cloned.pid, mappings.get("uidMappings") or [], mappings.get("gidMappings") or [])
-            ours.send(b"G")
         return await_ready(ours, cloned)
     finally:
         ours.close()
         theirs.close()
         child.close()
-        for descriptor in (cgroup_fd, *(fd for _, fd in joins if fd != netns_fd)):
-            if descriptor is not None:
-                os.close(descriptor)
-
-
-def _namespaces(config: dict[str, Any], netns_fd: int | None) -> tuple[int, list[tuple[int, int]]]:
-    """(flags of the namespaces to create, [(flag, descriptor)] of those to join)."""
-    create = 0
-    join: list[tuple[int, int]] = []
-    for entry in config.get("linux", {}).get("namespaces") or []:
-        flag = FLAGS.get(entry["type"])
-        if flag is None:
-            raise LaunchError(f"unknown namespace type {entry['type']!r}")
-        if entry["type"] == "network" and netns_fd is not None:
-            continue
-        if entry.get("path"):
-            try:
-                join.append((flag, os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)))
-            except OSError as error:
-                raise LaunchError(f"cannot open namespace {launch_error.describe(error)}") from None
-        else:
-            create |= flag
-    if netns_fd is not None:
-        join.append((FLAGS["network"], netns_fd))
-    join.sort(key=lambda one: one[0] != FLAGS["user"])  # the user namespace first: it gives the right to the others
-    return create, join
-
-
-def _clone(flags: int, cgroup_fd: int | None, pid_namespace: int | None) -> Cloned:
-    if pid_namespace is None:
-        return clone3(flags, cgroup_fd=cgroup_fd)
-    # setns(2) on a pid namespace is for children only; ours is put back at once.
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(pid_namespace, CLONE_NEWPID)
-        try:
-            cloned = clone3(flags & ~CLONE_NEWPID, cgroup_fd=cgroup_fd)
-        except OSError:
-            setns(own, CLONE_NEWPID)
-            raise
-        if cloned.pid:
-            setns(own, CLONE_NEWPID)
-        return cloned
-    finally:
-        os.close(own)
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
@@ -191,21 +154,23 @@ class _Child:
         self._join_files: list[int] = []
         self._channel: socket.socket
         self.joins: list[tuple[int, int]] = []
+        self.luggage: remap.Luggage | None = None
         self.new_cgroup_namespace = False
 
-    def prepare(self, channel: socket.socket) -> None:
+    def prepare(self, channel: socket.socket, user_namespace: bool) -> None:
+        """Open what the child writes itself into its cgroup with, unless clone3 does that: not from a user namespace."""
         self._channel = channel
         if self._cgroup is not None:
-            self._join_files = self._cgroup.join_files()
+            self._join_files = self._cgroup.join_files(always=user_namespace)
 
     def close(self) -> None:
         for descriptor in self._join_files:
             os.close(descriptor)
 
-    def run(self, user_namespace: bool) -> None:
+    def run(self) -> None:
         """In the child; never returns."""
         try:
-            self._run(user_namespace)
+            self._run()
         except BaseException as error:
             try:
                 self._channel.send(launch_error.encode(error))
@@ -214,16 +179,14 @@ class _Child:
         finally:
             os._exit(1)
 
-    def _run(self, user_namespace: bool) -> None:
+    def _run(self) -> None:
         process.set_dumpable(False)
         credentials.reset_signals()
         os.setsid()
-        if user_namespace:
-            self._channel.recv(1)
-        self._enter_namespaces(user_namespace)
+        self._enter_namespaces()
         process.join_session_keyring(self._config.get("hostname") or "_ses")
         os.umask(0)
-        root, builder = self._build_root(user_namespace)
+        root, builder = self._build_root()
         master, slave = self._open_terminal(root, builder)
         hostname, domain = self._config.get("hostname"), self._config.get("domainname")
         if hostname:
@@ -240,32 +203,42 @@ class _Child:
         place_stdio(self._stdio, self._extra_fds, self._channel, self._wait_start)
         self._finish(master)
 
-    def _enter_namespaces(self, user_namespace: bool) -> None:
+    def adjust_oom_score(self) -> None:
         adjustment = self._process.get("oomScoreAdj")
         if adjustment is not None:
             set_oom_score(adjustment)
+
+    def _enter_namespaces(self) -> None:
+        self.adjust_oom_score()
         for descriptor in self._join_files:
             os.write(descriptor, b"0")
         for flag, descriptor in self.joins:
             setns(descriptor, flag)
-        if user_namespace or any(flag == FLAGS["user"] for flag, _ in self.joins):
+        if self.luggage is not None:
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             process.set_dumpable(False)
         if self.new_cgroup_namespace:
             unshare(CLONE_NEWCGROUP)
 
-    def _build_root(self, user_namespace: bool) -> tuple[int, mounts.RootBuilder]:
+    def _mount_root(self) -> int:
         m.set_propagation("/", _PROPAGATIONS[self._linux.get("rootfsPropagation") or ""] | m.MS_REC)
+        if self.luggage is not None:
+            mounts.attach(self.luggage.root, "/")
+            return self.luggage.root
         target = mounts.root_target(self._rootfs)
         mounts.mount_rootfs(self._rootfs, target)
-        root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _build_root(self) -> tuple[int, mounts.RootBuilder]:
+        root = self._mount_root()
         m.mount_setattr(root, propagation=m.MS_PRIVATE)
+        sources = self.luggage.sources if self.luggage is not None else {}
         builder = mounts.RootBuilder(root, cgroup=self._cgroup, bundle=self._bundle)
-        for entry in self._config.get("mounts") or []:
-            builder.mount(entry)
+        for index, entry in enumerate(self._config.get("mounts") or []):
+            builder.mount(entry, sources.get(index, -1))
         if builder.own_dev:
-            devices.populate(root, self._linux.get("devices") or [], bind=user_namespace)
+            devices.populate(root, self._linux.get("devices") or [], bind=self.luggage is not None)
         return root, builder
 
     def _open_terminal(self, root: int, builder: mounts.RootBuilder) -> tuple[int | None, int | None]:

@@ -33,7 +33,9 @@ _PROPAGATION: Final[dict[str, int]] = {
     "slave": m.MS_SLAVE,
     "unbindable": m.MS_UNBINDABLE,
 }
-_IGNORED: Final = frozenset({"defaults", "async", "nofail", "_netdev", "rbind", "bind", "remount", "copy", "nocopy"})
+_IGNORED: Final = frozenset(
+    {"defaults", "async", "nofail", "_netdev", "rbind", "bind", "remount", "copy", "nocopy", "idmap", "ridmap"}
+)
 
 
 class MountOptions(NamedTuple):
@@ -45,6 +47,8 @@ class MountOptions(NamedTuple):
     recursive_clear: int
     propagation: list[tuple[int, bool]]
     copy_up: bool
+    idmap: bool
+    idmap_recursive: bool
     data: list[str]
 
 
@@ -70,8 +74,19 @@ def parse(options: list[str]) -> MountOptions:
         elif option not in _IGNORED:
             data.append(option)
     bind = "bind" in options or "rbind" in options
+    idmap_recursive = "ridmap" in options
     return MountOptions(
-        bind, "rbind" in options, flags[0], flags[1], recursive_flags[0], recursive_flags[1], propagation, copy_up, data
+        bind,
+        "rbind" in options,
+        flags[0],
+        flags[1],
+        recursive_flags[0],
+        recursive_flags[1],
+        propagation,
+        copy_up,
+        idmap_recursive or "idmap" in options,
+        idmap_recursive,
+        data,
     )
 
 

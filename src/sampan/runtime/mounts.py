@@ -10,6 +10,7 @@ import os
 import stat
 from typing import Any, Final
 
+from sampan.linux import idmapped, user_namespace
 from sampan.linux import mount as m
 from sampan.linux.cgroup import Cgroup
 from sampan.linux.overlay import mount_overlay
@@ -46,18 +47,41 @@ def mount_rootfs(rootfs: dict[str, Any], target: str) -> None:
         return
     source = m.open_tree(AT_FDCWD, rootfs["path"], clone=True, recursive=True)
     try:
-        directory = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            m.move_mount(source, directory)
-        finally:
-            os.close(directory)
+        attach(source, target)
     finally:
         os.close(source)
+
+
+def attach(tree: int, target: str) -> None:
+    """Put the detached mount `tree` on the directory `target`."""
+    directory = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        m.move_mount(tree, directory)
+    finally:
+        os.close(directory)
 
 
 def root_target(rootfs: dict[str, Any]) -> str:
     """A directory that exists and can be mounted over in a private namespace without hiding what the mounts need."""
     return str(rootfs["path"] if rootfs["kind"] == "directory" else rootfs["lower"][-1])
+
+
+def clone_source(entry: dict[str, Any], bundle: str, recursive: bool) -> int:
+    """A detached copy of a bind's source. `sampan.root` names a directory below which the source must lie, whatever
+    symlinks in it say: a volume's subpath is the container's to change."""
+    source = os.path.join(bundle, entry["source"])
+    if "sampan.root" not in entry:
+        return m.open_tree(AT_FDCWD, source, clone=True, recursive=recursive)
+    root = os.open(entry["sampan.root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        beneath = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+        inside = openat2(root, os.path.relpath(source, entry["sampan.root"]), os.O_PATH | os.O_CLOEXEC, resolve=beneath)
+    finally:
+        os.close(root)
+    try:
+        return m.open_tree(inside, clone=True, recursive=recursive)
+    finally:
+        os.close(inside)
 
 
 class RootBuilder:
@@ -71,47 +95,30 @@ class RootBuilder:
         self._cgroup = cgroup
         self._bundle = bundle
 
-    def mount(self, entry: dict[str, Any]) -> None:
-        """One entry of OCI's `mounts`."""
+    def mount(self, entry: dict[str, Any], source: int = -1) -> None:
+        """One entry of OCI's `mounts`. `source` is the detached mount of a bind whose source has been opened already."""
         destination = "/" + entry["destination"].lstrip("/")
         try:
-            self._mount(entry, destination)
+            self._mount(entry, destination, source)
         except OSError as error:
-            source = entry.get("source") or entry.get("type") or ""
-            raise LaunchError(f'error mounting "{source}" to rootfs at "{destination}": {describe(error)}') from None
+            name = entry.get("source") or entry.get("type") or ""
+            raise LaunchError(f'error mounting "{name}" to rootfs at "{destination}": {describe(error)}') from None
 
-    def _mount(self, entry: dict[str, Any], destination: str) -> None:
+    def _mount(self, entry: dict[str, Any], destination: str, source: int) -> None:
         options = mount_options.parse(entry.get("options") or [])
         kind = entry.get("type") or ""
         if options.bind or kind == "bind":
-            self._bind(entry, destination, options)
+            self._bind(entry, destination, options, source)
         elif kind in ("cgroup", "cgroup2"):
             self._cgroups(destination, options)
         else:
             self._filesystem(kind, entry.get("source") or kind, destination, options)
 
-    def _clone_source(self, entry: dict[str, Any], recursive: bool) -> int:
-        """A detached copy of a bind's source. `sampan.root` names a directory below which the source must lie, whatever
-        symlinks in it say: a volume's subpath is the container's to change."""
-        source = os.path.join(self._bundle, entry["source"])
-        if "sampan.root" not in entry:
-            return m.open_tree(AT_FDCWD, source, clone=True, recursive=recursive)
-        root = os.open(entry["sampan.root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _bind(self, entry: dict[str, Any], destination: str, options: mount_options.MountOptions, source: int) -> None:
+        tree = source if source >= 0 else clone_source(entry, self._bundle, options.recursive)
         try:
-            beneath = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
-            inside = openat2(
-                root, os.path.relpath(source, entry["sampan.root"]), os.O_PATH | os.O_CLOEXEC, resolve=beneath
-            )
-        finally:
-            os.close(root)
-        try:
-            return m.open_tree(inside, clone=True, recursive=recursive)
-        finally:
-            os.close(inside)
-
-    def _bind(self, entry: dict[str, Any], destination: str, options: mount_options.MountOptions) -> None:
-        tree = self._clone_source(entry, options.recursive)
-        try:
+            if entry.get("uidMappings") and source < 0:
+                map_ids(entry, tree, options)
             directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if destination in ("/proc", "/sys") and filesystem_type(tree) not in (PROC_SUPER_MAGIC, SYSFS_MAGIC):
                 raise LaunchError(f'"{destination}" cannot be mounted because it is inside /proc')
@@ -212,6 +219,15 @@ def _refuse_procfs(target: int, destination: str) -> None:
     """Nothing is mounted over procfs but the files that lxcfs fakes: a fake /proc/self/attr would disarm LSMs."""
     if filesystem_type(target) == PROC_SUPER_MAGIC and destination not in _INSIDE_PROC:
         raise LaunchError(f'"{destination}" cannot be mounted because it is inside /proc')
+
+
+def map_ids(entry: dict[str, Any], tree: int, options: mount_options.MountOptions) -> None:
+    """Shift the ids of a bind by maps of its own."""
+    userns_fd = user_namespace.create(entry["uidMappings"], entry["gidMappings"])[0]
+    try:
+        idmapped.map_tree(tree, userns_fd, recursive=options.idmap_recursive, name=entry["source"])
+    finally:
+        os.close(userns_fd)
 
 
 def _apply_flags(tree: int, options: mount_options.MountOptions) -> None:

@@ -16,6 +16,10 @@ from sampan.linux.syscalls import SYS_BPF, syscall
 
 _PROG_LOAD: Final = 5
 _PROG_ATTACH: Final = 8
+_PROG_DETACH: Final = 9
+_PROG_GET_FD_BY_ID: Final = 13
+_PROG_QUERY: Final = 16
+_MAXIMUM_PROGRAMS: Final = 64  # the kernel's own limit for one group and type
 _TYPE_CGROUP_DEVICE: Final = 15
 _ATTACH_CGROUP_DEVICE: Final = 6
 _ALLOW_MULTI: Final = 2
@@ -82,21 +86,49 @@ def _rule(rule: dict[str, Any]) -> list[bytes]:
 
 
 def attach_device_filter(directory: str, rules: list[dict[str, Any]]) -> None:
-    """Attach the rules to the group. A filter attached before stays (the kernel asks all of them)."""
-    program = compile_rules(rules)
-    buffer = ctypes.create_string_buffer(program, len(program))
-    license_text = ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = struct.pack(
-        "=IIQQIIQII", _TYPE_CGROUP_DEVICE, len(program) // 8, ctypes.addressof(buffer),
-        ctypes.addressof(license_text), 0, 0, 0, 0, 0,
-    )  # fmt: skip
+    """Make the rules the group's filter, in place of what was attached before.
+
+    The kernel asks all filters of a group. The new one is attached first: for a moment less is allowed, never more.
+    """
     group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        filter_fd = syscall("bpf load", SYS_BPF, _PROG_LOAD, attributes, len(attributes))
+        before = _attached(group)
+        filter_fd = _load(compile_rules(rules))
         try:
-            attributes = struct.pack("=IIII", group, filter_fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI)
-            syscall("bpf attach", SYS_BPF, _PROG_ATTACH, attributes, len(attributes))
+            _bpf("attach", _PROG_ATTACH, struct.pack("=IIII", group, filter_fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI))
         finally:
             os.close(filter_fd)
+        for program_id in before:
+            _detach(group, program_id)
     finally:
         os.close(group)
+
+
+def _bpf(what: str, command: int, attributes: bytes) -> tuple[int, bytes]:
+    """bpf(2): its result, and the attributes as the kernel left them."""
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return syscall(f"bpf {what}", SYS_BPF, command, buffer, len(attributes)), buffer.raw
+
+
+def _load(program: bytes) -> int:
+    code = ctypes.create_string_buffer(program, len(program))
+    license_text = ctypes.create_string_buffer(b"Apache-2.0")
+    places = (ctypes.addressof(code), ctypes.addressof(license_text))
+    attributes = struct.pack("=IIQQIIQII", _TYPE_CGROUP_DEVICE, len(program) // 8, *places, 0, 0, 0, 0, 0)
+    return _bpf("load", _PROG_LOAD, attributes)[0]
+
+
+def _attached(group: int) -> list[int]:
+    """The ids of the group's own device filters."""
+    ids = (ctypes.c_uint32 * _MAXIMUM_PROGRAMS)()
+    attributes = struct.pack("=IIIIQII", group, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), len(ids), 0)
+    _, answer = _bpf("query", _PROG_QUERY, attributes)
+    return list(ids[: struct.unpack_from("=I", answer, 24)[0]])
+
+
+def _detach(group: int, program_id: int) -> None:
+    program, _ = _bpf("get", _PROG_GET_FD_BY_ID, struct.pack("=III", program_id, 0, 0))
+    try:
+        _bpf("detach", _PROG_DETACH, struct.pack("=III", group, program, _ATTACH_CGROUP_DEVICE))
+    finally:
+        os.close(program)

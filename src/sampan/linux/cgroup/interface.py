@@ -35,8 +35,9 @@ class Cgroup(Protocol):
         """A descriptor for CLONE_INTO_CGROUP that the caller closes; None where the kernel has no such thing."""
         ...
 
-    def join_files(self) -> list[int]:
-        """Descriptors to which a single-threaded process writes `0` to move itself in; empty where `fd` is given."""
+    def join_files(self, *, always: bool = False) -> list[int]:
+        """Descriptors to which a single-threaded process writes `0` to move itself in; empty where `fd` is given, unless
+        `always`: clone3 asks for the rights of who calls it, a write for those of who opened the file."""
         ...
 
     def freeze(self) -> None: ...

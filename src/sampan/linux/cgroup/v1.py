@@ -63,7 +63,8 @@ class CgroupV1:
     def fd(self) -> int | None:
         return None
 
-    def join_files(self) -> list[int]:
+    def join_files(self, *, always: bool = False) -> list[int]:
+        del always
         # `tasks`, not `cgroup.procs`: a thread that moves itself takes no global lock (cgroup_procs_write_start),
         # which saves an RCU grace period in each hierarchy.
         descriptors: list[int] = []

@@ -42,8 +42,8 @@ class CgroupV2:
     def fd(self) -> int | None:
         return os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def join_files(self) -> list[int]:
-        return []
+    def join_files(self, *, always: bool = False) -> list[int]:
+        return [os.open(f"{self._directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)] if always else []
 
     def _await_frozen(self, wanted: int) -> None:
         for attempt in range(2000):
