@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sampan.api import websocket
+from sampan.api.hijack import HijackedConnection
 from sampan.api.routing import Request, Route, Status
 from sampan.engine.containers import attach as attaching
 from sampan.engine.tasks.spec import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
 
 if TYPE_CHECKING:
+    from sampan.engine.containers.model import Container
     from sampan.engine.engine import Engine
 
 RAW = "application/vnd.docker.raw-stream"
@@ -34,12 +37,33 @@ async def attach(engine: Engine, request: Request) -> None:
         await _refuse(request, error)
         return
     client = await request.hijack(stream_type(request, container.tty))
+    await _join(engine, request, container, client, detach_keys, framed=not container.tty)
+
+
+async def attach_websocket(engine: Engine, request: Request) -> None:
+    """As `attach`, over a WebSocket; the streams are not told apart. Errors are JSON."""
+    container = engine.containers.get(request.path("id"))
+    attaching.check_attachable(container)
+    detach_keys = attaching.parse_detach_keys(request.query("detachKeys"))
+    client = await websocket.take(request)
+    await _join(engine, request, container, client, detach_keys, framed=False)
+
+
+async def _join(
+    engine: Engine,
+    request: Request,
+    container: Container,
+    client: HijackedConnection,
+    detach_keys: bytes,
+    *,
+    framed: bool,
+) -> None:
     attachment = Attachment(
         fd=client.fd,
         stdin=request.query_bool("stdin") and bool(container.config.get("OpenStdin")),
         stdout=request.query_bool("stdout"),
         stderr=request.query_bool("stderr"),
-        framed=not container.tty,
+        framed=framed,
         detach_keys=detach_keys,
         preload=client.preload,
         logs=request.query_bool("logs"),
@@ -87,5 +111,6 @@ async def resize(engine: Engine, request: Request) -> Status:
 
 ROUTES = [
     Route("POST", "/containers/{id}/attach", attach),
+    Route("GET", "/containers/{id}/attach/ws", attach_websocket),
     Route("POST", "/containers/{id}/resize", resize),
 ]
