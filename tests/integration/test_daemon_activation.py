@@ -29,14 +29,21 @@ def activated() -> Iterator[EngineProcess]:
             api.bind(engine.socket)
             api.listen()
             notifications.bind(f"{root}/notify")
-            notifications.settimeout(30)
+            notifications.settimeout(15)
             pid = _start(engine, api, f"{root}/notify")
             try:
-                assert notifications.recv(64) == b"READY=1", engine.log_tail()
+                assert _ready(notifications), engine.log_tail()
                 yield engine
             finally:
                 os.kill(pid, signal.SIGTERM)
                 os.waitpid(pid, 0)
+
+
+def _ready(notifications: socket.socket) -> bool:
+    try:
+        return notifications.recv(64) == b"READY=1"
+    except TimeoutError:
+        return False
 
 
 def _start(engine: EngineProcess, api: socket.socket, notify: str) -> int:
