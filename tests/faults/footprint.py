@@ -21,7 +21,7 @@ class Footprint:
         self.engine = engine
         digest = hashlib.sha256(os.path.abspath(engine.exec_root).encode()).hexdigest()[:6]
         self.instance = f"sampan-{digest}"
-        self.bridge = f"sam{digest}"
+        self._veth_prefix = "v" + hashlib.sha256(self.instance.encode()).hexdigest()[:5]
         self._marker = engine.marker.encode()
 
     def processes(self) -> dict[int, str]:
@@ -78,10 +78,10 @@ class Footprint:
         return [line for line in lines if any(root in line and f"{root} " not in line for root in roots)]
 
     def bridges(self) -> set[str]:
-        return {link["ifname"] for link in _links() if link.get("linkinfo", {}).get("info_kind") == "bridge"}
+        return {link["ifname"] for link in _links() if link.get("ifalias") == self.instance}
 
     def veths(self) -> set[str]:
-        return {link["ifname"] for link in _links() if link.get("linkinfo", {}).get("info_kind") == "veth"}
+        return {link["ifname"] for link in _links() if link["ifname"].startswith(self._veth_prefix)}
 
     def tables(self) -> list[str]:
         listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
@@ -124,9 +124,9 @@ class Footprint:
         return [f"{place}/{name}" for place in places for name in _names(f"{data}/{place}")]
 
 
-def _links() -> list[dict[str, object]] | list[dict[str, dict[str, str]]]:
-    done = subprocess.run(["ip", "-j", "-d", "link"], capture_output=True, text=True, check=True)
-    links: list[dict[str, dict[str, str]]] = json.loads(done.stdout or "[]")
+def _links() -> list[dict[str, str]]:
+    done = subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True)
+    links: list[dict[str, str]] = json.loads(done.stdout or "[]")
     return links
 
 

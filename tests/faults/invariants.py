@@ -78,7 +78,11 @@ def _containers(containers: list[dict[str, Any]]) -> list[str]:
             found.append(f"container {each['Name']} has exited, but never finished")
         if not state["Running"] and state["Pid"]:
             found.append(f"container {each['Name']} does not run, but has pid {state['Pid']}")
-        if state["Status"] == "exited" and each["HostConfig"]["RestartPolicy"]["Name"] == "always" and not state["Error"]:
+        if (
+            state["Status"] == "exited"
+            and each["HostConfig"]["RestartPolicy"]["Name"] == "always"
+            and not state["Error"]
+        ):
             found.append(f"container {each['Name']} should have been restarted")
         if state["Status"] == "exited" and each["HostConfig"]["AutoRemove"]:
             found.append(f"container {each['Name']} should have been removed")

@@ -366,7 +366,8 @@ class Networks:
 
     async def restore(self, live: Mapping[str, int], dns: Mapping[str, Sequence[str]] | None = None) -> None:
         """Keep what belongs to the running containers in `live` (id → pid of init): leases, ports, rules, resolvers.
-        Collect all else of this engine: leases, rules, and veths that no lease names. `dns` are containers' own servers."""
+        Collect all else of this engine: leases, rules, veths that no lease names, bridges of removed networks. `dns` are
+        containers' own servers."""
         for endpoint in self._registry.all_endpoints():
             if endpoint.container_id not in live:
                 self._registry.release(endpoint)
@@ -377,7 +378,8 @@ class Networks:
         for container_id, pid in live.items():
             await self._restore_resolver(container_id, pid, (dns or {}).get(container_id, ()))
         wanted = {endpoint.host_veth for endpoint in self._registry.all_endpoints()}
-        for name in await self._run(self._links.own_veths):
+        wanted |= {network.bridge for network in self._bridged()}
+        for name in [*await self._run(self._links.own_veths), *await self._run(self._links.own_bridges)]:
             if name not in wanted:
                 self._later(self._links.delete, name)
 

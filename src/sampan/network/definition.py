@@ -101,6 +101,7 @@ def _subnets(
     host: Sequence[IPNetwork],
     settings: NetworkSettings,
 ) -> list[Subnet]:
+    # Without EnableIPv6 Docker neither checks nor takes an IPv6 subnet.
     chosen = [
         complete(
             Subnet(
@@ -111,7 +112,7 @@ def _subnets(
             )
         )
         for each in given
-        if each and each.get("Subnet")
+        if each and each.get("Subnet") and (network.enable_ipv6 or ":" not in str(each["Subnet"]))
     ]
     for entry in given:
         if entry and not entry.get("Subnet") and (entry.get("Gateway") or entry.get("IPRange")):
@@ -128,8 +129,6 @@ def _subnets(
         chosen.insert(0, complete(Subnet(str(choose_subnet(pools, taken)))))
     if network.enable_ipv6 and 6 not in versions:
         chosen.append(complete(Subnet(_unique_local(settings.instance, network.id))))
-    if 6 in versions and not network.enable_ipv6:
-        chosen = [subnet for subnet in chosen if subnet.network.version == 4]
     return chosen
 
 

@@ -30,6 +30,7 @@ class Links:
     """All rtnetlink work on the host. Not thread-safe."""
 
     def __init__(self, instance: str) -> None:
+        self._instance = instance
         self._prefix = veth_prefix(instance)
         self._channel = Channel()
         self._bridges: dict[str, int] = {}
@@ -80,7 +81,8 @@ class Links:
             raise Internal(f"cannot use {network.bridge} for network {network.name}: it exists and is not a bridge")
         if link is None:
             mac = "02:42:" + hashlib.sha256(network.id.encode()).digest()[:4].hex(":")
-            self._channel.batch([rtnetlink.new_bridge(network.bridge, network.mtu, mac)])
+            owned = rtnetlink.set_alias(network.bridge, self._instance)  # for `own_bridges` of a later life
+            self._channel.batch([rtnetlink.new_bridge(network.bridge, network.mtu, mac), owned])
             link = self.find(network.bridge)
             assert link is not None
         for name, value in self._bridge_sysctls(network):
@@ -122,6 +124,10 @@ class Links:
     def own_veths(self) -> list[str]:
         """The host ends of all veths that this engine has made."""
         return [link.name for link in self.all() if link.name.startswith(self._prefix) and link.kind == "veth"]
+
+    def own_bridges(self) -> list[str]:
+        """All bridges that this engine has made, in this life or an earlier one."""
+        return [link.name for link in self.all() if link.alias == self._instance and link.kind == "bridge"]
 
     def attach(self, network: Network, endpoint: Endpoint, sandbox: Sandbox, interface: str) -> None:
         """Give the sandbox an interface in the network, with its addresses, up. On failure nothing is left.

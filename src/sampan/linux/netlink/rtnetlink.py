@@ -18,7 +18,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFF_UP = 1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
-_IFLA_NET_NS_FD, _IFLA_AF_SPEC, _IFLA_LINK = 28, 26, 5
+_IFLA_NET_NS_FD, _IFLA_AF_SPEC, _IFLA_LINK, _IFLA_IFALIAS = 28, 26, 5, 20
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
 _BRPORT_MODE = 4
@@ -50,6 +50,7 @@ class Link(NamedTuple):
     mtu: int
     kind: str
     up: bool
+    alias: str = ""
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -66,6 +67,11 @@ def new_bridge(name: str, mtu: int, mac: str) -> Request:
         + nl.nested(_IFLA_LINKINFO, nl.string(_INFO_KIND, "bridge"))
     )
     return RTM_NEWLINK, nl.NLM_F_CREATE | nl.NLM_F_EXCL, body
+
+
+def set_alias(name: str, alias: str) -> Request:
+    """What `ip link` shows as alias; the kernel takes it for an existing link only."""
+    return RTM_SETLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + nl.string(_IFLA_IFNAME, name) + nl.string(_IFLA_IFALIAS, alias)
 
 
 def new_veth(name: str, master: int, mtu: int, peer_name: str, peer_mac: str, peer_netns_fd: int) -> Request:
@@ -143,6 +149,7 @@ def parse_link(payload: bytes) -> Link:
         mtu=struct.unpack("=I", found.get(_IFLA_MTU, b"\0\0\0\0"))[0],
         kind=nl.text(info.get(_INFO_KIND, b"")),
         up=bool(flags & IFF_UP),
+        alias=nl.text(found.get(_IFLA_IFALIAS, b"")),
     )
 
 
