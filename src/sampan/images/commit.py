@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from sampan.content.layers import LayerInfo
 from sampan.images.config_changes import apply_changes, merge_environment
+from sampan.images.fresh_layer import fresh_layer
 from sampan.images.image import Image
 from sampan.images.store import ImageStore
 from sampan.spec.oci_image import EMPTY_RUN_CONFIG, encode_config, format_time_ns
@@ -43,22 +43,22 @@ async def commit(
     chain = base.chain_ids if base else []
     with store.layers.lease(chain):
         parent = chain[-1] if chain else None
-        layer = await asyncio.to_thread(store.layers.commit, upper_dir, parent, move=False)
         argv = [*((container_config or run_config).get("Entrypoint") or []), *(run_config.get("Cmd") or [])]
-        image_config = child_config(
-            base,
-            layer,
-            config,
-            created_ns=time.time_ns(),
-            created_by=" ".join(argv),
-            author=author,
-            comment=comment,
-        )
-        if container_id:
-            image_config["container"] = container_id
-        image = store.add(
-            encode_config(image_config), None, [reference] if reference else [], parent=base.id if base else ""
-        )
+        async with fresh_layer(store, lambda: store.layers.commit(upper_dir, parent, move=False)) as layer:
+            image_config = child_config(
+                base,
+                layer,
+                config,
+                created_ns=time.time_ns(),
+                created_by=" ".join(argv),
+                author=author,
+                comment=comment,
+            )
+            if container_id:
+                image_config["container"] = container_id
+            image = store.add(
+                encode_config(image_config), None, [reference] if reference else [], parent=base.id if base else ""
+            )
     return image
 
 
@@ -79,17 +79,17 @@ async def import_image(
         InvalidArgument: a malformed archive or change.
     """
     config = apply_changes({}, changes)
-    layer = await asyncio.to_thread(store.layers.import_tar, readable)
-    image_config = child_config(
-        None,
-        layer,
-        config,
-        created_ns=time.time_ns() if created_ns is None else created_ns,
-        created_by="",
-        comment=message or f"Imported from {source}",
-        platform=platform,
-    )
-    return store.add(encode_config(image_config), None, [reference] if reference else [])
+    async with fresh_layer(store, lambda: store.layers.import_tar(readable)) as layer:
+        image_config = child_config(
+            None,
+            layer,
+            config,
+            created_ns=time.time_ns() if created_ns is None else created_ns,
+            created_by="",
+            comment=message or f"Imported from {source}",
+            platform=platform,
+        )
+        return store.add(encode_config(image_config), None, [reference] if reference else [])
 
 
 def child_config(
