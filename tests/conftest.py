@@ -141,8 +141,7 @@ class EngineProcess:
     def docker(
         self, *arguments: str, input: bytes | None = None, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        if shutil.which("docker") is None:
-            pytest.skip("the docker CLI is not installed")
+        _need_docker_cli()
         return self._run(["docker", *arguments], input, timeout)
 
     def _run(self, command: list[str], input: bytes | None, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -192,6 +191,17 @@ def engine(engine_process: EngineProcess) -> Iterator[EngineProcess]:
     yield engine_process
     if engine_process.process is not None and engine_process.process.poll() is None:
         engine_process.remove_all_containers()
+
+
+def _need_docker_cli() -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("the docker CLI is not installed")
+
+
+@pytest.fixture
+def docker_cli() -> None:
+    """For tests that run the docker command on their own; `engine.docker` skips by itself."""
+    _need_docker_cli()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import EngineProcess
 
-pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="the docker CLI is not installed")
+pytestmark = pytest.mark.usefixtures("docker_cli")
 
 
 def ok(done: subprocess.CompletedProcess[str]) -> str:
