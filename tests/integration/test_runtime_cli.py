@@ -38,7 +38,7 @@ def runtime(bundle: Path) -> Iterator[Run]:
     root.mkdir()
 
     def run(*arguments: str, **keywords: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sampan.runtime.main", "--root", str(root), *arguments]
+        command = [sys.executable, "-m", "sampan.runtime.oci_cli.main", "--root", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=bundle, timeout=20, **keywords)  # type: ignore[call-overload,no-any-return]
 
     yield run
@@ -72,7 +72,7 @@ def test_life(bundle: Path, runtime: Run, container: str) -> None:
     # Its stdio must not be our pipes, which would be kept open.
     quiet = {"stdin": subprocess.DEVNULL}
     created = subprocess.run(
-        [sys.executable, "-m", "sampan.runtime.main", "--root", str(bundle / "state"), "create", "--pid-file",
+        [sys.executable, "-m", "sampan.runtime.oci_cli.main", "--root", str(bundle / "state"), "create", "--pid-file",
          str(bundle / "pid"), container],
         cwd=bundle, timeout=20, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
     )  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
 from sampan.errors import SampanError
 from sampan.linux import pidfd
 from sampan.linux.cgroup import Cgroup, open_cgroup
-from sampan.runtime import spec
-from sampan.runtime.container import Stdio, launch
+from sampan.runtime.launch.container import Stdio, launch
+from sampan.runtime.oci_cli import spec
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/bin/busybox").exists(), reason="needs root and busybox-static"

@@ -27,7 +27,7 @@ def attempt(tmp_path: Path) -> Try:
     shutil.copy("/bin/busybox", binaries / "busybox")
     for name in ("sh", "cat", "ls", "mount", "chmod", "readlink", "echo", "mknod", "stat"):
         (binaries / name).symlink_to("busybox")
-    command = [sys.executable, "-m", "sampan.runtime.main", "--root", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "sampan.runtime.oci_cli.main", "--root", str(tmp_path / "state")]
     subprocess.run([*command, "spec"], cwd=tmp_path, check=True)
     base = json.loads((tmp_path / "config.json").read_text())
 

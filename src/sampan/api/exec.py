@@ -11,7 +11,7 @@ from sampan.api.routing import Json, Request, Route, Status
 from sampan.engine.containers.execs import ExecConfig
 from sampan.engine.tasks.spec import Attachment
 from sampan.errors import Conflict, InvalidArgument, SampanError
-from sampan.runtime.attach import STDOUT, frame
+from sampan.runtime.shim.attach import STDOUT, frame
 
 if TYPE_CHECKING:
     from sampan.engine.containers.execs import Exec

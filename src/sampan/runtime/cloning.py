@@ -7,8 +7,8 @@ from typing import Any
 
 from sampan.linux.namespaces import CLONE_NEWPID, CLONE_NEWUSER, FLAGS, setns
 from sampan.linux.syscalls import Cloned, clone3
-from sampan.runtime import launch_error
-from sampan.runtime.launch_error import LaunchError
+from sampan.runtime.launch import launch_error
+from sampan.runtime.launch.launch_error import LaunchError
 
 
 def plan(config: dict[str, Any], netns_fd: int | None) -> tuple[int, list[tuple[int, int]]]:

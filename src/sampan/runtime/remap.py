@@ -18,9 +18,9 @@ from sampan.linux import idmapped, pidfd, process, user_namespace
 from sampan.linux import mount as m
 from sampan.linux.namespaces import CLONE_NEWNS, CLONE_NEWUSER, open_namespace, setns, unshare
 from sampan.linux.syscalls import AT_FDCWD, CLONE_PARENT, Cloned, clone3
-from sampan.runtime import launch_error, mount_options
-from sampan.runtime.launch_error import LaunchError
-from sampan.runtime.mounts import clone_source, map_ids, root_target
+from sampan.runtime.launch import launch_error, mount_options
+from sampan.runtime.launch.launch_error import LaunchError
+from sampan.runtime.launch.mounts import clone_source, map_ids, root_target
 
 
 class Luggage(NamedTuple):

@@ -21,7 +21,7 @@ from sampan.linux import mount
 from sampan.linux.namespaces import CLONE_NEWNS, CLONE_NEWUSER, same_namespace, setns, unshare
 from sampan.linux.syscalls import AT_FDCWD, open_in_root
 from sampan.runtime import protocol
-from sampan.runtime.mounts import mount_rootfs
+from sampan.runtime.launch.mounts import mount_rootfs
 from sampan.runtime.rootfs_ops import OPERATIONS
 
 _O_ASYNC = 0o20000

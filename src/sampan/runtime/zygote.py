@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import NoReturn
 
-import sampan.runtime.shim
+import sampan.runtime.shim.shim
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_dumpable, set_name, set_parent_death_signal
 
@@ -80,7 +80,7 @@ def _become_spare(sock: socket.socket, notify: int) -> NoReturn:
         set_parent_death_signal(_signal.SIGKILL)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
-        sampan.runtime.shim.run(sock, notify)
+        sampan.runtime.shim.shim.run(sock, notify)
         status = 0
     except BaseException:
         traceback.print_exc()

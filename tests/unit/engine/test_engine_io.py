@@ -7,8 +7,8 @@ from sampan.engine.containers.logs import LogOptions, details, parse_time_ns, re
 from sampan.engine.containers.top import parse
 from sampan.errors import Internal, InvalidArgument
 from sampan.logs.decode import Lines
-from sampan.runtime.attach import frame
-from sampan.runtime.shim_exec import merged_process
+from sampan.runtime.shim.attach import frame
+from sampan.runtime.shim.execs import merged_process
 
 BATCH = Lines(1, 1_700_000_000_000_000_007, [b"one\n", b"two\n"])
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sampan.runtime.attach import HIGH_WATER_BYTES, STDERR, STDOUT, ClientOptions, EscapeFilter, frame
-from sampan.runtime.shim_loop import Loop
-from sampan.runtime.shim_process import ProcessIO, make_pipes
+from sampan.runtime.shim.attach import HIGH_WATER_BYTES, STDERR, STDOUT, ClientOptions, EscapeFilter, frame
+from sampan.runtime.shim.loop import Loop
+from sampan.runtime.shim.stdio import ProcessIO, make_pipes
 
 
 class Recorder:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from sampan.linux import mount as m
-from sampan.runtime import mount_options
+from sampan.runtime.launch import mount_options
 
 
 def test_later_options_override() -> None:

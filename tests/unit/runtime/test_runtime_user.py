@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sampan.errors import InvalidArgument
-from sampan.runtime import user
+from sampan.runtime.launch import user
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sampan import errors
 from sampan.engine.containers.logs import log_spec
 from sampan.logs.reader import read_raw
-from sampan.runtime.attach import STDOUT, frame
+from sampan.runtime.shim.attach import STDOUT, frame
 
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container

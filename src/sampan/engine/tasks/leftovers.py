@@ -10,7 +10,7 @@ import time
 from typing import Any, NamedTuple
 
 from sampan.linux.cgroup import open_cgroup
-from sampan.runtime.shim_files import process_start_ticks, remove_task_dir
+from sampan.runtime.shim.files import process_start_ticks, remove_task_dir
 
 _DEATH_TIMEOUT_S = 10.0
 KILLED = 128 + signal.SIGKILL

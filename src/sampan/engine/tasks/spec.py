@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sampan.runtime.attach import ClientOptions, discard
+from sampan.runtime.shim.attach import ClientOptions, discard
 
 
 class Exit(NamedTuple):

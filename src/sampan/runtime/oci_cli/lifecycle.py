@@ -17,16 +17,16 @@ from sampan.errors import Conflict, InvalidArgument
 from sampan.linux import pidfd as pidfds
 from sampan.linux import seccomp, tty
 from sampan.linux.cgroup import Cgroup, open_cgroup
-from sampan.runtime import cli_state, hooks, spec
-from sampan.runtime.container import Launched, Stdio, launch
-from sampan.runtime.process import exec_into
+from sampan.runtime.launch.container import Launched, Stdio, launch
+from sampan.runtime.launch.process import exec_into
+from sampan.runtime.oci_cli import hooks, records, spec
 
 
-def create(options: Any, *, wait: bool = True) -> tuple[cli_state.State, Launched]:
+def create(options: Any, *, wait: bool = True) -> tuple[records.State, Launched]:
     """Make the container; with `wait` its process stops before execve until `start`."""
     bundle = os.path.realpath(options.bundle or ".")
     config = _read_config(bundle)
-    state = cli_state.begin(options.root, options.container, bundle, config)
+    state = records.begin(options.root, options.container, bundle, config)
     cgroup: Cgroup | None = None
     launched: Launched | None = None
     try:
@@ -42,7 +42,7 @@ def create(options: Any, *, wait: bool = True) -> tuple[cli_state.State, Launche
         cgroup.create()
         cgroup.apply(_resources(config))
         launched = _launch(options, state, config, cgroup, wait)
-        state.data |= {"pid": launched.pid, "start_time": cli_state.start_time(launched.pid)}
+        state.data |= {"pid": launched.pid, "start_time": records.start_time(launched.pid)}
         with open(f"{state.directory}/config.json", "w", encoding="utf-8") as file:
             json.dump(config, file)
         hooks.run(config, ("prestart", "createRuntime", "createContainer"), state.describe() | {"pid": launched.pid})
@@ -59,7 +59,7 @@ def create(options: Any, *, wait: bool = True) -> tuple[cli_state.State, Launche
         raise
 
 
-def _launch(options: Any, state: cli_state.State, config: dict[str, Any], cgroup: Cgroup, wait: bool) -> Launched:
+def _launch(options: Any, state: records.State, config: dict[str, Any], cgroup: Cgroup, wait: bool) -> Launched:
     fifo = None
     if wait:
         os.mkfifo(state.fifo, 0o600)
@@ -129,7 +129,7 @@ def _write_pid_file(path: str | None, pid: int) -> None:
         os.rename(temporary, path)
 
 
-def start(state: cli_state.State) -> None:
+def start(state: records.State) -> None:
     """Let a created container go on to its command."""
     status = state.status()
     if status != "created":
@@ -162,7 +162,7 @@ def run(options: Any) -> int:
     return code
 
 
-def delete(state: cli_state.State) -> None:
+def delete(state: records.State) -> None:
     """Remove the cgroup and the record of a container that has ended."""
     cgroup = state.cgroup()
     cgroup.kill_all()
@@ -174,7 +174,7 @@ def delete(state: cli_state.State) -> None:
 
 def execute(options: Any) -> int:
     """`exec`: another process in a running container."""
-    state = cli_state.load(options.root, options.container)
+    state = records.load(options.root, options.container)
     status = state.status()
     if status == "stopped":
         raise Conflict("cannot exec in a stopped container")

@@ -19,10 +19,10 @@ from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_parent_death_signal
 from sampan.runtime import protocol, rootfs_worker
-from sampan.runtime.attach import discard
-from sampan.runtime.container import Stdio, launch
-from sampan.runtime.shim_files import process_start_ticks, remove_task_dir, replace_file, write_file
-from sampan.runtime.shim_process import Pipes, make_pipes
+from sampan.runtime.launch.container import Stdio, launch
+from sampan.runtime.shim.attach import discard
+from sampan.runtime.shim.files import process_start_ticks, remove_task_dir, replace_file, write_file
+from sampan.runtime.shim.stdio import Pipes, make_pipes
 
 MAY_IDLE = b"i"
 encode = json.JSONEncoder().encode

@@ -7,7 +7,7 @@ import os
 import stat
 
 from sampan.linux.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_in_root, openat2
-from sampan.runtime.launch_error import LaunchError
+from sampan.runtime.launch.launch_error import LaunchError
 
 _MAXIMUM_LINKS = 40
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sampan import errors
 from sampan.linux.capabilities import bounding, names_of
-from sampan.runtime.attach import ClientOptions
-from sampan.runtime.process import exec_into
-from sampan.runtime.shim_launch import child_stdio
-from sampan.runtime.shim_process import Pipes, ProcessIO, make_pipes
+from sampan.runtime.launch.process import exec_into
+from sampan.runtime.shim.attach import ClientOptions
+from sampan.runtime.shim.launching import child_stdio
+from sampan.runtime.shim.stdio import Pipes, ProcessIO, make_pipes
 
 if TYPE_CHECKING:
-    from sampan.runtime.shim import Shim
+    from sampan.runtime.shim.shim import Shim
 
 ACK_TIMEOUT_S = 1.0
 

@@ -1,6 +1,6 @@
 """The shim: one small process per container that owns its stdio, its log and its exit status.
 
-It is forked from the zygote with a start request, has a launcher of its own start the container (`shim_launch`), and then
+It is forked from the zygote with a start request, has a launcher of its own start the container (`launching`), and then
 serves the channel that came with the request and any sampand that connects to `<task_dir>/shim.sock` (root-only
 directory). It needs nobody: when sampand or the zygote dies, the container, its log and its attached clients go on.
 
@@ -27,12 +27,13 @@ from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.process import set_child_subreaper, set_parent_death_signal
 from sampan.logs.writer import Writer, open_writer
-from sampan.runtime import protocol, shim_launch
-from sampan.runtime.attach import ClientOptions
-from sampan.runtime.shim_exec import Execs
-from sampan.runtime.shim_files import fsync_file, remove_task_dir, replace_file
-from sampan.runtime.shim_loop import READ, Loop
-from sampan.runtime.shim_process import ProcessIO
+from sampan.runtime import protocol
+from sampan.runtime.shim import launching
+from sampan.runtime.shim.attach import ClientOptions
+from sampan.runtime.shim.execs import Execs
+from sampan.runtime.shim.files import fsync_file, remove_task_dir, replace_file
+from sampan.runtime.shim.loop import READ, Loop
+from sampan.runtime.shim.stdio import ProcessIO
 
 ACK_TIMEOUT_S = 1.0
 _encode = json.JSONEncoder().encode
@@ -52,7 +53,7 @@ def run(requests: socket.socket, notify: int) -> None:
     if launcher == 0:
         ours.close()
         set_parent_death_signal(_signal.SIGKILL)
-        shim_launch.run(requests, notify, theirs, anything)
+        launching.run(requests, notify, theirs, anything)
         return
     for end in (theirs, requests):
         end.close()
@@ -68,7 +69,7 @@ def run(requests: socket.socket, notify: int) -> None:
     # Most containers do nothing most of the time, and a shim that has executed little has copied few of the zygote's
     # pages. So it does not even receive the hand-over: the launcher put its descriptors into `anything`, and they stay
     # in the socket's queue until the first of them has something to say.
-    if started == shim_launch.MAY_IDLE:
+    if started == launching.MAY_IDLE:
         anything.poll(-1, 1)
     anything.close()
     handed = protocol.receive_raw(ours)

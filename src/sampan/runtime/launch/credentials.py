@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from sampan.errors import CommandNotExecutable, CommandNotFound
 from sampan.linux import capabilities, process, seccomp
-from sampan.runtime import user
-from sampan.runtime.launch_error import LaunchError, describe
+from sampan.runtime.launch import user
+from sampan.runtime.launch.launch_error import LaunchError, describe
 
 _RLIMITS: Final[dict[str, int]] = {
     "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sampan import __version__
 from sampan.errors import Conflict, InvalidArgument, NotFound, SampanError
-from sampan.runtime import cli_run, cli_state, spec
-from sampan.runtime.launch_error import describe
+from sampan.runtime.launch.launch_error import describe
+from sampan.runtime.oci_cli import lifecycle, records, spec
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _report(options: Any, message: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sampan-runtime", description="OCI runtime", allow_abbrev=False)
-    parser.add_argument("--root", default=cli_state.DEFAULT_ROOT)
+    parser.add_argument("--root", default=records.DEFAULT_ROOT)
     parser.add_argument("--log")
     parser.add_argument("--log-format", default="text", choices=["text", "json"])
     parser.add_argument("--debug", action="store_true")
@@ -104,16 +104,16 @@ def _exec_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
 
 
-def _state(options: Any) -> cli_state.State:
-    return cli_state.load(options.root, options.container)
+def _state(options: Any) -> records.State:
+    return records.load(options.root, options.container)
 
 
 def _create(options: Any) -> None:
-    cli_run.create(options)
+    lifecycle.create(options)
 
 
 def _start(options: Any) -> None:
-    cli_run.start(_state(options))
+    lifecycle.start(_state(options))
 
 
 def _show_state(options: Any) -> None:
@@ -163,7 +163,7 @@ def _delete(options: Any) -> None:
         deadline = time.monotonic() + 10
         while state.alive() and time.monotonic() < deadline:
             time.sleep(0.001)
-    cli_run.delete(state)
+    lifecycle.delete(state)
 
 
 def _pause(options: Any) -> None:
@@ -181,9 +181,9 @@ def _resume(options: Any) -> None:
 
 
 def _list(options: Any) -> None:
-    if options.root != cli_state.DEFAULT_ROOT and not os.path.isdir(options.root):
+    if options.root != records.DEFAULT_ROOT and not os.path.isdir(options.root):
         raise NotFound(f"stat {options.root}: no such file or directory")
-    found = [state.describe() for state in cli_state.load_all(options.root)]
+    found = [state.describe() for state in records.load_all(options.root)]
     if options.quiet:
         print("".join(one["id"] + "\n" for one in found), end="")
     elif options.format == "json":
@@ -247,7 +247,7 @@ def _features(options: Any) -> None:
 
 
 _COMMANDS: Final[dict[str, Any]] = {
-    "create": _create, "start": _start, "run": cli_run.run, "exec": cli_run.execute, "state": _show_state,
+    "create": _create, "start": _start, "run": lifecycle.run, "exec": lifecycle.execute, "state": _show_state,
     "kill": _kill, "delete": _delete, "pause": _pause, "resume": _resume, "list": _list, "ps": _ps,
     "update": _update, "spec": _spec, "features": _features,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from sampan.runtime.shim_loop import HANGUP, READ, WRITE, Loop
+from sampan.runtime.shim.loop import HANGUP, READ, WRITE, Loop
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 HIGH_WATER_BYTES = 256 * 1024

@@ -9,8 +9,8 @@ import termios
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from sampan.runtime.attach import CHUNK_BYTES, STDERR, STDOUT, Client, ClientOptions
-from sampan.runtime.shim_loop import HANGUP, READ, WRITE, Loop
+from sampan.runtime.shim.attach import CHUNK_BYTES, STDERR, STDOUT, Client, ClientOptions
+from sampan.runtime.shim.loop import HANGUP, READ, WRITE, Loop
 
 _STDIN_HIGH_WATER_BYTES = CHUNK_BYTES
 _FINAL_READS = 64  # of CHUNK_BYTES each: more than any pipe holds

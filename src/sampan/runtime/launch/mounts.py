@@ -24,9 +24,9 @@ from sampan.linux.syscalls import (
     open_in_root,
     openat2,
 )
-from sampan.runtime import mount_options, targets
-from sampan.runtime.copy_up import copy_tree
-from sampan.runtime.launch_error import LaunchError, describe
+from sampan.runtime.launch import mount_options, targets
+from sampan.runtime.launch.copy_up import copy_tree
+from sampan.runtime.launch.launch_error import LaunchError, describe
 
 
 def mount_rootfs(rootfs: dict[str, Any], target: str) -> None:

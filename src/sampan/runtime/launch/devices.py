@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sampan.linux import mount as m
 from sampan.linux.syscalls import AT_FDCWD, RESOLVE_IN_ROOT, openat2
-from sampan.runtime import targets
-from sampan.runtime.launch_error import LaunchError
+from sampan.runtime.launch import targets
+from sampan.runtime.launch.launch_error import LaunchError
 
 _STANDARD: Final = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("tty", 5, 0), ("random", 1, 8), ("urandom", 1, 9))
 _LINKS: Final = (
