@@ -42,11 +42,13 @@ def open_writer(log: dict[str, Any] | None) -> Writer | None:
             max_files=int(options.get("max-file", DEFAULT_MAX_FILES)),
         )
     if driver == "json-file":
-        from sampan.logs.json_file import JsonFileWriter  # only shims that need it pay for it
+        from sampan.logs import json_file  # only shims that need it pay for it
 
-        return JsonFileWriter(
+        return json_file.JsonFileWriter(
             log["path"],
-            max_size_bytes=parse_size(options["max-size"]) if "max-size" in options else DEFAULT_MAX_SIZE_BYTES,
+            max_size_bytes=parse_size(options["max-size"])
+            if "max-size" in options
+            else json_file.DEFAULT_MAX_SIZE_BYTES,
             max_files=int(options.get("max-file", DEFAULT_MAX_FILES)),
             attributes=log.get("attributes") or {},
         )
