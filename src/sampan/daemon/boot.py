@@ -29,9 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.geteuid() != 0:
             raise SampanError("sampand needs to be started with root privileges", hint="try: sudo sampand")
         _log_to_stderr(config)
-        close_range(
-            3, cloexec=True
-        )  # what our starter left open, sockets of systemd among it, is not for shims to keep
+        # What our starter left open, systemd's sockets among it, is not for shims to keep.
+        close_range(3, cloexec=True)
         zygote = ZygoteLink.start()
         from sampan.daemon import serve  # late: the zygote gets ready while this process imports the engine
 
