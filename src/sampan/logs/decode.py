@@ -15,6 +15,10 @@ from sampan.logs.local import HEADER, MAX_PAYLOAD_BYTES, OVERHEAD_BYTES, previou
 MAX_LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 1 << 18
 _STREAMS = {"stdout": 1, "stderr": 2}
+_OPENING = b'{"log":"'
+_TAIL = b'\\n","stream":"'
+_WORTH_IT = 8
+_PARSED_TOGETHER = 64
 
 
 class Lines(NamedTuple):
@@ -129,6 +133,18 @@ class JsonDecoder:
     def feed(self, data: bytes) -> Iterator[Lines]:
         entries = (self._rest + data).split(b"\n")
         self._rest = entries.pop()
+        start = 0
+        while start < len(entries):
+            alike, batch = _plain_run(entries, start)
+            if batch is not None:
+                yield batch
+                start += alike
+            else:
+                stop = start + max(alike, _PARSED_TOGETHER)
+                yield from self._parsed(entries[start:stop])
+                start = stop
+
+    def _parsed(self, entries: list[bytes]) -> Iterator[Lines]:
         key: tuple[str, str, dict[str, str] | None] | None = None
         lines: list[bytes] = []
         for entry in _parse_entries(entries):
@@ -157,6 +173,29 @@ class JsonDecoder:
 
     def finish(self) -> Iterator[Lines]:
         return iter(())
+
+
+def _plain_run(entries: list[bytes], start: int) -> tuple[int, Lines | None]:
+    """How many entries from `start` on end alike (our writer stamps all lines of one read alike), and their lines if
+    nothing in them needs unescaping: most output is such text, and JSON would be the cost of reading it."""
+    first = entries[start]
+    tail = first[first.rfind(_TAIL) :]
+    if not tail.startswith(_TAIL) or b"attrs" in tail:
+        return 1, None
+    stop = start + 1
+    while stop < len(entries) and entries[stop].endswith(tail):
+        stop += 1
+    run = entries[start:stop]
+    cut_off, opening = len(tail), len(_OPENING)
+    lines = [entry[opening:-cut_off] for entry in run]
+    if len(run) < _WORTH_IT or b"\\" in b"".join(lines) or not all(entry.startswith(_OPENING) for entry in run):
+        return len(run), None
+    try:
+        stamp = json.loads(b'{"log":"' + tail)
+        found = Lines(_STREAMS[stamp["stream"]], parse_rfc3339_ns(stamp["time"]), [line + b"\n" for line in lines])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return len(run), None
+    return len(run), found
 
 
 def _parse_entries(entries: list[bytes]) -> list[Any]:
