@@ -137,6 +137,12 @@ def _mirror(host: list[Source], distribution: Distribution, *, security: bool) -
     return distribution.security_mirror if security else distribution.mirror
 
 
+def packages(sources: Iterable[Source]) -> list[str]:
+    """What an image needs beside the required packages so that `apt-get` works in it. Ubuntu does not require apt."""
+    needs_tls = any(source.uri.startswith("https:") for source in sources)
+    return ["apt", "ca-certificates"] if needs_tls else ["apt"]
+
+
 def for_image(sources: Iterable[Source], distribution: Distribution) -> list[Source]:
     """The same sources as a container can reach them: local ones become the public mirrors, credentials are cut."""
     result = []

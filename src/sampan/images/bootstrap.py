@@ -26,6 +26,7 @@ from sampan.images.apt_sources import (
     find,
     for_image,
     one_line,
+    packages,
     render_settings,
     render_sources,
     settings,
@@ -173,13 +174,12 @@ class _Bootstrap:
             mode = "0755" if target.endswith("policy-rc.d") else "0644"
             hooks.append(f'--customize-hook=install -D -m {mode} {shlex.quote(staged)} "$1"/{target}')
         options = [f"--aptopt={key} {shlex.quote(value)}" for key, value in settings(dump, for_container=False).items()]
-        includes = ["--include=ca-certificates"] if any(source.uri.startswith("https:") for source in inside) else []
         lines = [one_line(source, self._distribution.keyring) for source in sources]
         # namespaces of its own for mounts and processes, and death with the engine: nothing stays, whatever ends this
         return [
             "setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
             "mmdebstrap", "--mode=root", "--format=tar", f"--variant={self._distribution.variant}",
-            *includes, *options, *hooks, self._suite, "-", *lines,
+            f"--include={','.join(packages(inside))}", *options, *hooks, self._suite, "-", *lines,
         ]  # fmt: skip
 
     async def _mmdebstrap(self, command: list[str], work: str, epoch: int) -> AsyncIterator[str]:
