@@ -12,7 +12,7 @@ import pytest
 from sampan.content.blobs import BlobStore
 from sampan.content.layers import LayerStore
 from sampan.errors import Conflict, InvalidArgument, NotFound
-from sampan.images.apt_sources import Source, choose, find, for_image, render_sources, settings
+from sampan.images.apt_sources import Source, choose, find, for_image, packages, render_sources, settings
 from sampan.images.config_changes import apply_changes
 from sampan.images.filters import moment_ns
 from sampan.images.image import Image
@@ -251,3 +251,11 @@ def test_what_a_container_cannot_reach_or_must_not_know() -> None:
         "Acquire::Check-Valid-Until": "false",
     }
     assert settings(dump, for_container=False)["Acquire::http::Proxy"] == "http://u:p@proxy:3142/"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "wanted"), [("http", ["apt"]), ("https", ["apt", "ca-certificates"])], ids=["plain", "tls"]
+)
+def test_an_image_can_install_packages(scheme: str, wanted: list[str]) -> None:
+    """Ubuntu's required packages are without apt."""
+    assert packages([Source(f"{scheme}://archive.ubuntu.com/ubuntu", "noble", "main")]) == wanted
