@@ -25,6 +25,8 @@ _COMPARISONS: Final[dict[str, int]] = {
     "SCMP_CMP_MASKED_EQ": 7,
 }  # fmt: skip
 _ATTRIBUTE_NNP: Final = 3
+_ATTRIBUTE_OPTIMIZE: Final = 8
+_BINARY_TREE: Final = 2
 _AUDIT_ARCHES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT: Final = 0x40000000
 _EEXIST: Final = 17
@@ -85,6 +87,9 @@ def _compile(text: str) -> bytes:
         raise InvalidArgument(f"error creating filter: default action {profile.get('defaultAction')!r}")
     try:
         library.seccomp_attr_set(context, _ATTRIBUTE_NNP, 0)
+        # A tree instead of a chain: each load of the filter has the kernel run it for every system call there is, to
+        # find those that are always allowed (seccomp_cache_prepare). Libraries before 2.5 refuse, and chain.
+        library.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, _BINARY_TREE)
         for name in profile.get("architectures") or []:
             token = library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
             if token:

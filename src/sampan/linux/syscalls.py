@@ -27,12 +27,12 @@ _NUMBERS: Final[dict[str, dict[str, int]]] = {
     "x86_64": {
         "pivot_root": 155, "capget": 125, "capset": 126, "seccomp": 317, "bpf": 321, "keyctl": 250,
         "personality": 135, "ioprio_set": 251, "sched_setattr": 314, "fstatfs": 138, "setresuid": 117,
-        "setresgid": 119, "setgroups": 116, "mount": 165, "umount2": 166,
+        "setresgid": 119, "setgroups": 116, "mount": 165, "umount2": 166, "madvise": 28,
     },
     "aarch64": {
         "pivot_root": 41, "capget": 90, "capset": 91, "seccomp": 277, "bpf": 280, "keyctl": 219,
         "personality": 92, "ioprio_set": 30, "sched_setattr": 274, "fstatfs": 44, "setresuid": 147,
-        "setresgid": 149, "setgroups": 159, "mount": 40, "umount2": 39,
+        "setresgid": 149, "setgroups": 159, "mount": 40, "umount2": 39, "madvise": 233,
     },
 }  # fmt: skip
 _HERE = _NUMBERS.get(MACHINE, _NUMBERS["x86_64"])
@@ -49,6 +49,7 @@ SYS_SCHED_SETATTR: Final = _HERE["sched_setattr"]
 SYS_FSTATFS: Final = _HERE["fstatfs"]
 SYS_MOUNT: Final = _HERE["mount"]
 SYS_UMOUNT2: Final = _HERE["umount2"]
+SYS_MADVISE: Final = _HERE["madvise"]
 SYS_OPEN_TREE: Final = 428
 SYS_MOVE_MOUNT: Final = 429
 SYS_FSOPEN: Final = 430

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from sampan.errors import InvalidArgument
+from sampan.logs import json_file
 from sampan.logs.local import DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE_BYTES, LocalWriter
 
 
@@ -42,8 +43,6 @@ def open_writer(log: dict[str, Any] | None) -> Writer | None:
             max_files=int(options.get("max-file", DEFAULT_MAX_FILES)),
         )
     if driver == "json-file":
-        from sampan.logs import json_file  # only shims that need it pay for it
-
         return json_file.JsonFileWriter(
             log["path"],
             max_size_bytes=parse_size(options["max-size"])

@@ -19,11 +19,11 @@ import select
 import socket
 import sys
 import time
-import traceback
 from typing import NoReturn
 
 import sampan.runtime.shim.shim
 from sampan.linux.cgroup import open_cgroup
+from sampan.linux.memory import Range, hot_ranges
 from sampan.linux.process import set_dumpable, set_name, set_parent_death_signal
 
 
@@ -40,6 +40,7 @@ def serve(sock: socket.socket) -> NoReturn:
     os.umask(0o022)
     sock.set_inheritable(False)
     open_cgroup("/")  # imports the code for this kernel's version
+    hot = hot_ranges()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -50,7 +51,7 @@ def serve(sock: socket.socket) -> NoReturn:
     poller = select.poll()
     poller.register(sock.fileno(), 0)  # only the hang-up, which cannot be masked
     while True:
-        used = _fork_spare(sock)
+        used = _fork_spare(sock, hot)
         poller.register(used, select.POLLIN)
         if any(fd == sock.fileno() for fd, _ in poller.poll()):
             os._exit(0)
@@ -58,7 +59,7 @@ def serve(sock: socket.socket) -> NoReturn:
         os.close(used)
 
 
-def _fork_spare(sock: socket.socket) -> int:
+def _fork_spare(sock: socket.socket, hot: list[Range]) -> int:
     """A descriptor that becomes readable when the new spare is in use, or dead."""
     used, notify = os.pipe2(os.O_CLOEXEC)
     while True:
@@ -69,21 +70,21 @@ def _fork_spare(sock: socket.socket) -> int:
             time.sleep(0.05)
     if child == 0:
         os.close(used)
-        _become_spare(sock, notify)
+        _become_spare(sock, notify, hot)
     os.close(notify)
     return used
 
 
-def _become_spare(sock: socket.socket, notify: int) -> NoReturn:
+def _become_spare(sock: socket.socket, notify: int, hot: list[Range]) -> NoReturn:
     status = 1
     try:
         set_parent_death_signal(_signal.SIGKILL)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
-        sampan.runtime.shim.shim.run(sock, notify)
+        sampan.runtime.shim.shim.run(sock, notify, hot)
         status = 0
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     finally:
         os._exit(status)

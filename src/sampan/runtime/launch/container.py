@@ -1,6 +1,6 @@
 """Make a container: `launch` clones a process into new namespaces, which builds its root and becomes the command.
 
-The way of the child, `_Child.run`: control group → namespaces given by path → root and mounts → /dev and console →
+The way of the child, `Child.run`: control group → namespaces given by path → root and mounts → /dev and console →
 pivot_root → sysctls, masked and read-only paths → `credentials.become` → ready → (wait for start) → execve.
 The child is a copy of the caller's memory; everything that it needs is imported before, since after pivot_root an
 import would load code from the container.
@@ -16,12 +16,13 @@ import fcntl
 import os
 import signal
 import socket
-from typing import Any, Final, NamedTuple
+import stat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sampan.linux import mount as m
 from sampan.linux import pidfd as pidfds
 from sampan.linux import process, tty
-from sampan.linux.cgroup import Cgroup
+from sampan.linux.cgroup import Cgroup, open_cgroup
 from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, setns, unshare
 from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, filesystem_type, openat2
 
@@ -29,6 +30,9 @@ from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_
 from sampan.runtime import cloning, remap
 from sampan.runtime.launch import credentials, devices, init_loop, launch_error, mounts, targets
 from sampan.runtime.launch.launch_error import LaunchError
+
+if TYPE_CHECKING:
+    from sampan.runtime.launch.reserve import Reserve
 
 INIT_ANNOTATION: Final = "org.sampan.init"
 _READY: Final = b"R"
@@ -68,15 +72,17 @@ def launch(
     wait_start_fd: int | None = None,
     init_path: str | None = None,
     bundle: str = "/",
+    reserve: Reserve | None = None,
 ) -> Launched:
     """Start the process of the OCI `config` in a container of its own, and return once only its execve is left.
 
     `extra_fds` maps descriptor numbers in the container to ours. With `wait_start_fd` (the read end of a FIFO) the
     process waits before execve for a byte. `init_path` replaces the command by `init_path -- command`. `netns_fd` and
-    `userns_fd` are namespaces to live in, whatever the config says; they stay the caller's.
+    `userns_fd` are namespaces to live in, whatever the config says; they stay the caller's. `reserve` becomes the
+    process if it fits.
     Must be called in a single-threaded process. Raises of the errors tree; then nothing is left of the process.
     """
-    child = _Child(config, rootfs, stdio, cgroup, seccomp_bpf, extra_fds or {}, wait_start_fd, init_path, bundle)
+    child = Child(config, rootfs, stdio, cgroup, seccomp_bpf, extra_fds or {}, wait_start_fd, init_path, bundle)
     flags, joins = cloning.plan(config, netns_fd)
     child.new_cgroup_namespace = bool(flags & CLONE_NEWCGROUP)
     flags &= ~CLONE_NEWCGROUP
@@ -89,6 +95,8 @@ def launch(
             child.joins = [one for one in joins if one[0] != CLONE_NEWPID]
             cgroup_fd = cgroup.fd() if cgroup is not None else None
             opened += [] if cgroup_fd is None else [cgroup_fd]
+            if reserve is not None and cgroup_fd is None and reserve.fits(child, flags) and reserve.order(child):
+                return await_ready(reserve.channel, reserve.cloned)
             cloned = cloning.clone(flags, cgroup_fd, next((fd for flag, fd in joins if flag == CLONE_NEWPID), None))
         else:
             opened.append(remapped)
@@ -126,7 +134,7 @@ def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
     raise LaunchError(f"the container's process was killed during its start (exit code {status.exit_code})")
 
 
-class _Child:
+class Child:
     """All that the new process needs, gathered by the parent."""
 
     def __init__(
@@ -163,6 +171,40 @@ class _Child:
         self._channel = channel
         if self._cgroup is not None:
             self._join_files = self._cgroup.join_files(always=user_namespace)
+
+    @property
+    def can_be_ordered(self) -> bool:
+        """Whether `to_orders` tells all."""
+        return not self._extra_fds and self._wait_start is None and self.luggage is None
+
+    def to_orders(self) -> tuple[dict[str, Any], list[int], bytes]:
+        """(description, descriptors, seccomp filter) from which another process makes the same child."""
+        stdio = self._stdio[:3]
+        body = {
+            "config": self._config,
+            "rootfs": self._rootfs,
+            "stdio": [fd >= 0 for fd in stdio],
+            "cgroup_path": self._cgroup.path if self._cgroup is not None else "",
+            "joins": [flag for flag, _ in self.joins],
+            "new_cgroup_namespace": self.new_cgroup_namespace,
+            "init_path": self._init_path,
+            "bundle": self._bundle,
+        }
+        fds = [fd for fd in stdio if fd >= 0] + [fd for _, fd in self.joins] + self._join_files
+        return body, fds, self._seccomp or b""
+
+    @classmethod
+    def from_orders(cls, body: dict[str, Any], fds: list[int], seccomp: bytes, channel: socket.socket) -> Child:
+        """What `to_orders` described, in the process that is to become it."""
+        stdio = Stdio(*(fds.pop(0) if given else -1 for given in body["stdio"]))
+        cgroup = open_cgroup(body["cgroup_path"]) if body["cgroup_path"] else None
+        init_path, bundle = body["init_path"], body["bundle"]
+        child = cls(body["config"], body["rootfs"], stdio, cgroup, seccomp or None, {}, None, init_path, bundle)
+        child.joins = [(flag, fds.pop(0)) for flag in body["joins"]]
+        child.new_cgroup_namespace = bool(body["new_cgroup_namespace"])
+        child._join_files = fds
+        child._channel = channel
+        return child
 
     def close(self) -> None:
         for descriptor in self._join_files:
@@ -275,10 +317,15 @@ class _Child:
 
     def _make_working_directory(self, root: int) -> None:
         """As runc does, if it is missing. What cannot be made, chdir will name."""
+        path = self._config["process"].get("cwd") or "/"
         try:
-            os.close(targets.open_target(root, self._config["process"].get("cwd") or "/", directory=True))
+            opened = targets.open_target(root, path, directory=True)
         except OSError:
-            pass
+            return
+        ordinary = stat.S_ISDIR(os.fstat(opened).st_mode)
+        os.close(opened)
+        if not ordinary:
+            raise LaunchError(f"Cannot mkdir: {path} is not a directory")
 
     def _protect(self, builder: mounts.RootBuilder) -> None:
         readonly, masked = self._linux.get("readonlyPaths") or [], self._linux.get("maskedPaths") or []

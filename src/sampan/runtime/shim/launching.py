@@ -16,10 +16,13 @@ import time
 from typing import Any
 
 from sampan import errors
-from sampan.linux.cgroup import open_cgroup
+from sampan.linux.cgroup import open_cgroup, version
+from sampan.linux.memory import Range, populate
 from sampan.linux.process import set_parent_death_signal
 from sampan.runtime import protocol, rootfs_worker
+from sampan.runtime.launch import reserve
 from sampan.runtime.launch.container import Stdio, launch
+from sampan.runtime.launch.launch_error import describe
 from sampan.runtime.shim.attach import discard
 from sampan.runtime.shim.files import process_start_ticks, remove_task_dir, replace_file, write_file
 from sampan.runtime.shim.stdio import Pipes, make_pipes
@@ -35,9 +38,12 @@ def child_stdio(pipes: Pipes | None) -> Stdio:
     return Stdio(pipes.child_stdin, pipes.child_stdout, pipes.child_stderr, None)
 
 
-def run(requests: socket.socket, notify: int, shim: socket.socket, anything: select.epoll) -> None:
+def run(requests: socket.socket, notify: int, shim: socket.socket, anything: select.epoll, hot: list[Range]) -> None:
     """Body of the launcher process: one request. `shim` gets a byte when it is for a shim, then the hand-over, or EOF
-    when the start failed. `anything` is the shim's, to watch the descriptors that wake it."""
+    when the start failed. `anything` is the shim's, to watch the descriptors that wake it. `hot` is memory that will be
+    written to: it is copied before the request comes."""
+    waiting = reserve.make(hot) if version() == 1 else None  # v2: clone3 puts the process into its cgroup
+    populate(hot)
     raw = protocol.receive_raw(requests)
     if raw is None:
         return
@@ -47,18 +53,25 @@ def run(requests: socket.socket, notify: int, shim: socket.socket, anything: sel
     if raw.lane == protocol.LANE_ROOTFS:
         set_parent_death_signal(0)  # first: the future shim that is not needed ends with the close
         shim.close()
+        if waiting is not None:
+            waiting.channel.close()
         rootfs_worker.run(protocol.parse(raw))
         return
     shim.send(b"s")
-    _start(protocol.parse(raw), shim, anything)
+    _start(protocol.parse(raw), shim, anything, waiting)
+    if waiting is not None:
+        waiting.dismiss()
 
 
-def _start(request: protocol.Message, shim: socket.socket, anything: select.epoll) -> None:
+def _start(
+    request: protocol.Message, shim: socket.socket, anything: select.epoll, waiting: reserve.Reserve | None
+) -> None:
     control = socket.socket(fileno=request.fds.pop(0))
     netns_fd = request.fds.pop(0) if request.body["netns"] else None
-    launcher = Launcher(request.body, request.blob)
+    userns_fd = request.fds.pop(0) if request.body["userns"] else None
+    launcher = Launcher(request.body, request.blob, waiting)
     try:
-        launcher.start(netns_fd)
+        launcher.start(netns_fd, userns_fd)
         launcher.hand_over(shim, anything, control, request.fds)
     except Exception as error:
         launcher.abandon()
@@ -68,8 +81,9 @@ def _start(request: protocol.Message, shim: socket.socket, anything: select.epol
 
 
 class Launcher:
-    def __init__(self, body: dict[str, Any], seccomp: bytes) -> None:
+    def __init__(self, body: dict[str, Any], seccomp: bytes, waiting: reserve.Reserve | None) -> None:
         self._body = body
+        self._reserve = waiting
         self._seccomp = seccomp
         self._task_dir: str = body["task_dir"]
         self._made_task_dir = False
@@ -81,12 +95,12 @@ class Launcher:
         self._pidfd = -1
         self._started_at_ns = 0
 
-    def start(self, netns_fd: int | None) -> None:
+    def start(self, netns_fd: int | None, userns_fd: int | None) -> None:
         """Launch the container. Raises an error of the tree or OSError, having told nobody."""
         self._make_task_dir()
         self._listen()
         self._make_cgroup()
-        self._launch(netns_fd)
+        self._launch(netns_fd, userns_fd)
         self._write_task_file()
 
     def _make_task_dir(self) -> None:
@@ -131,12 +145,15 @@ class Launcher:
         if not self._body["cgroup_path"]:
             return
         self._cgroup = open_cgroup(self._body["cgroup_path"])
-        self._cgroup.create()
-        resources = self._body["config"].get("linux", {}).get("resources")
-        if resources:
-            self._cgroup.apply(resources)
+        try:
+            self._cgroup.create()
+            resources = self._body["config"].get("linux", {}).get("resources")
+            if resources:
+                self._cgroup.apply(resources)
+        except OSError as error:
+            raise errors.Internal(f"error setting cgroup config: {describe(error)}") from error
 
-    def _launch(self, netns_fd: int | None) -> None:
+    def _launch(self, netns_fd: int | None, userns_fd: int | None) -> None:
         body = self._body
         if not body["tty"]:
             self._pipes = make_pipes(bool(body["open_stdin"]))
@@ -149,8 +166,10 @@ class Launcher:
             stdio=child_stdio(self._pipes),
             cgroup=self._cgroup,
             netns_fd=netns_fd,
+            userns_fd=userns_fd,
             seccomp_bpf=self._seccomp or None,
             init_path=body.get("init_path"),
+            reserve=self._reserve,
         )
         self._pid, self._pidfd = launched.pid, launched.pidfd
         self._started_at_ns = time.time_ns()

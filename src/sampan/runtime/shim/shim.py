@@ -25,6 +25,7 @@ from typing import Any
 
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
+from sampan.linux.memory import Range, populate
 from sampan.linux.process import set_child_subreaper, set_parent_death_signal
 from sampan.logs.writer import Writer, open_writer
 from sampan.runtime import protocol
@@ -38,12 +39,14 @@ from sampan.runtime.shim.stdio import ProcessIO
 ACK_TIMEOUT_S = 1.0
 _encode = json.JSONEncoder().encode
 _CLIENT_FLUSH_S = 30.0
+_LAUNCHER_END_S = 0.005
 
 
-def run(requests: socket.socket, notify: int) -> None:
+def run(requests: socket.socket, notify: int, hot: list[Range]) -> None:
     """Body of a spare pair of processes, from the wait for a request to the container's end. The caller exits after.
 
     `requests` is the socket that all spares wait on; `notify` is written to when this one has got its request.
+    `hot` is memory that a process writes to when it does anything at all.
     """
     os.setsid()
     set_child_subreaper()
@@ -53,7 +56,7 @@ def run(requests: socket.socket, notify: int) -> None:
     if launcher == 0:
         ours.close()
         set_parent_death_signal(_signal.SIGKILL)
-        launching.run(requests, notify, theirs, anything)
+        launching.run(requests, notify, theirs, anything, hot)
         return
     for end in (theirs, requests):
         end.close()
@@ -62,15 +65,17 @@ def run(requests: socket.socket, notify: int) -> None:
         return
     set_parent_death_signal(0)  # from here on the zygote may die without us
     started = ours.recv(1)
-    os.waitpid(launcher, 0)
     if not started:
+        os.waitpid(launcher, 0)
         _kill_children()
         return
     # Most containers do nothing most of the time, and a shim that has executed little has copied few of the zygote's
     # pages. So it does not even receive the hand-over: the launcher put its descriptors into `anything`, and they stay
     # in the socket's queue until the first of them has something to say.
     if started == launching.MAY_IDLE:
-        anything.poll(-1, 1)
+        _idle(launcher, anything)
+        if _container_ended(launcher):  # what follows is to be quick, and this memory is given back at once
+            populate(hot)
     anything.close()
     handed = protocol.receive_raw(ours)
     ours.close()
@@ -78,6 +83,19 @@ def run(requests: socket.socket, notify: int) -> None:
         _kill_children()
         return
     Shim(protocol.parse(handed)).serve()
+
+
+def _idle(launcher: int, anything: select.epoll) -> None:
+    """Wait for an event. The launcher is taken from the process table on the way, but no event waits for that."""
+    while not os.waitpid(launcher, os.WNOHANG)[0]:
+        if anything.poll(_LAUNCHER_END_S, 1):
+            return
+    anything.poll(-1, 1)
+
+
+def _container_ended(launcher: int) -> bool:
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended is not None and ended.si_pid != launcher
 
 
 def _kill_children() -> None:
