@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -220,6 +221,19 @@ class Networks:
         except OSError as error:
             raise Internal(f"failed to create a network namespace: {error.strerror}") from error
 
+    async def adopt_sandbox(self, userns_fd: int, netns_fd: int) -> Sandbox:
+        """As `sandbox`, of a fresh namespace that belongs to a user namespace; it owns the descriptors, also after errors.
+
+        Raises:
+            Internal: the kernel refused.
+        """
+        try:
+            return await self._run(sandbox.adopt, netns_fd, userns_fd)
+        except OSError as error:
+            os.close(netns_fd)
+            os.close(userns_fd)
+            raise Internal(f"failed to create a network namespace: {error.strerror}") from error
+
     def sandbox_of(self, pid: int) -> Sandbox:
         """The namespace of a running process; the caller closes it.
 
@@ -324,6 +338,11 @@ class Networks:
                 self._later(self._links.set_hairpin, endpoint.host_veth)
         return ports.to_docker(endpoint.publications, exposed)
 
+    def published(self, container_id: str, exposed: Iterable[str]) -> dict[str, Any]:
+        """`NetworkSettings.Ports` of a container that was connected in an earlier life of the engine."""
+        found = [each for endpoint in self._registry.endpoints_of(container_id) for each in endpoint.publications]
+        return ports.to_docker(found, list(exposed))
+
     async def unpublish(self, container_id: str) -> None:
         """Give a container's published ports back; none is fine."""
         try:
@@ -363,6 +382,10 @@ class Networks:
         return resolv_conf.for_host_network(servers, search, options).text()
 
     # --- after a restart
+
+    async def host_ends(self) -> frozenset[str]:
+        """The host ends of all veths of this engine that exist."""
+        return frozenset(await self._run(self._links.own_veths))
 
     async def restore(self, live: Mapping[str, int], dns: Mapping[str, Sequence[str]] | None = None) -> None:
         """Keep what belongs to the running containers in `live` (id → pid of init): leases, ports, rules, resolvers.

@@ -24,11 +24,13 @@ _LOOPBACK_INDEX = 1
 
 
 class Sandbox:
-    """A network namespace: `fd` holds it (close-on-exec, owned by this object), `channel` is an rtnetlink socket in it."""
+    """A network namespace: `fd` holds it (close-on-exec, owned by this object), `channel` is an rtnetlink socket in it.
+    `userns_fd` holds the user namespace that it belongs to, where that is not the host's."""
 
-    def __init__(self, fd: int, channel: Channel) -> None:
+    def __init__(self, fd: int, channel: Channel, userns_fd: int | None = None) -> None:
         self.fd = fd
         self.channel = channel
+        self.userns_fd = userns_fd
 
     def close(self) -> None:
         """Let go of it. Its processes keep it alive; calling twice is harmless."""
@@ -36,6 +38,9 @@ class Sandbox:
             self.channel.close()
             os.close(self.fd)
             self.fd = -1
+        if self.userns_fd is not None:
+            os.close(self.userns_fd)
+            self.userns_fd = None
 
 
 def create() -> Sandbox:
@@ -45,14 +50,20 @@ def create() -> Sandbox:
         OSError: the kernel refused (no privilege, too many namespaces).
     """
 
-    def prepare() -> Channel:
-        for name, value in _SYSCTLS:
-            netns.write_sysctl(name, value)
-        channel = Channel()
-        channel.batch([rtnetlink.set_link_up(_LOOPBACK_INDEX)])
-        return channel
+    return Sandbox(*netns.create(_prepare))
 
-    return Sandbox(*netns.create(prepare))
+
+def _prepare() -> Channel:
+    for name, value in _SYSCTLS:
+        netns.write_sysctl(name, value)
+    channel = Channel()
+    channel.batch([rtnetlink.set_link_up(_LOOPBACK_INDEX)])
+    return channel
+
+
+def adopt(fd: int, userns_fd: int) -> Sandbox:
+    """A new namespace that belongs to a user namespace, made by somebody else; both descriptors become the sandbox's."""
+    return Sandbox(fd, netns.within(fd, _prepare), userns_fd)
 
 
 def open_existing(pid: int) -> Sandbox:

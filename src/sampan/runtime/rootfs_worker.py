@@ -20,7 +20,7 @@ from sampan import errors
 from sampan.linux import mount
 from sampan.linux.namespaces import CLONE_NEWNS, CLONE_NEWUSER, same_namespace, setns, unshare
 from sampan.linux.syscalls import AT_FDCWD, open_in_root
-from sampan.runtime import protocol
+from sampan.runtime import namespace_worker, protocol
 from sampan.runtime.launch.mounts import mount_rootfs
 from sampan.runtime.rootfs_ops import OPERATIONS
 
@@ -33,17 +33,24 @@ def run(message: protocol.Message) -> None:
     control = socket.socket(fileno=message.fds.pop(0))
     _die_with_caller(control, True)
     try:
-        operation = OPERATIONS.get(body["operation"])
-        if operation is None:
-            raise errors.Internal(f"unknown operation in a container's root: {body['operation']}")
-        enter(body["target"], body["scratch"])
-        sys.path.clear()
-        answer = {"result": operation(body["arguments"], message.fds) or {}}
+        if body["op"] == "namespaces":
+            answer = {"result": namespace_worker.make(body["arguments"], message.fds)}
+        else:
+            answer = {"result": _operate(body, message.fds)}
     except Exception as error:
         answer = {"error": protocol.error_body(error)}
     _die_with_caller(control, False)
     protocol.close_all(message.fds)
     protocol.send(control, {"seq": body["seq"], **answer})
+
+
+def _operate(body: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    operation = OPERATIONS.get(body["operation"])
+    if operation is None:
+        raise errors.Internal(f"unknown operation in a container's root: {body['operation']}")
+    enter(body["target"], body["scratch"])
+    sys.path.clear()
+    return operation(body["arguments"], fds) or {}
 
 
 def _die_with_caller(control: socket.socket, wanted: bool) -> None:

@@ -19,6 +19,7 @@ from sampan.engine.containers.confinement import seccomp_filter
 from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS
 from sampan.engine.containers.request import fields
 from sampan.engine.oci import runtime_config
+from sampan.engine.subordinate_ids import Mapping, mappings
 from sampan.engine.tasks.spec import Attachment, TaskSpec
 from sampan.engine.tasks.task import Task
 from sampan.engine.tasks.tasks import Tasks
@@ -62,6 +63,7 @@ class TaskRunner:
                 hostname=_write(state, "hostname", request.task_id[:12] + "\n"),
                 resolv_conf=_write(state, "resolv.conf", self._resolv_conf(request)),
                 own_network=request.run.network != "host",
+                id_mappings=self._id_mappings(request),
             )
             reader = await self._start(request, places, sandbox, state, stack)
             return await reader.finish()
@@ -94,6 +96,7 @@ class TaskRunner:
             },
             state_dir=state,
             netns_fd=sandbox.fd if sandbox is not None else None,
+            userns_fd=sandbox.userns_fd if sandbox is not None else None,
             attachments=[Attachment(fd=theirs.detach(), framed=True)],
             seccomp_bpf=seccomp_filter(host, self._config),
             cgroup_path=config["linux"]["cgroupsPath"],
@@ -134,13 +137,25 @@ class TaskRunner:
         if mode.startswith("container:"):
             raise InvalidArgument("building in another container's network is not supported")
         network_id = "" if mode == "none" else self._network_id(mode)
-        sandbox = await self._networks.sandbox()
+        sandbox = await self._sandbox(request)
         stack.callback(sandbox.close)
         if not network_id:
             return sandbox, ""
         endpoint = await self._networks.connect(network_id, request.task_id, sandbox, {}, [request.task_id[:12]])
         stack.push_async_callback(self._disconnect, network_id, request.task_id)
         return sandbox, endpoint.ipv4
+
+    def _id_mappings(self, request: RunRequest) -> tuple[list[Mapping], list[Mapping]] | None:
+        """The step's user namespace; a step with the host's own rights has none."""
+        if not self._config.userns_remap or request.run.insecure or request.run.network == "host":
+            return None
+        return mappings(self._config.userns_remap)
+
+    async def _sandbox(self, request: RunRequest) -> Sandbox:
+        maps = self._id_mappings(request)
+        if maps is None:
+            return await self._networks.sandbox()
+        return await self._networks.adopt_sandbox(*await self._tasks.namespaces(maps))
 
     def _network_id(self, name: str) -> str:
         try:

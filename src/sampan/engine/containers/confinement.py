@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 from typing import TYPE_CHECKING, Any
 
+from sampan.engine import subordinate_ids
 from sampan.engine.config import EngineConfig
 from sampan.engine.containers.model import Container
 from sampan.engine.oci.runtime_config import capability_set, seccomp_profile
-from sampan.errors import InvalidArgument, NotSupported
+from sampan.engine.subordinate_ids import Mapping
+from sampan.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
 
-Mapping = dict[str, int]
 _default_filters: dict[tuple[str, ...], bytes] = {}
 
 
@@ -50,39 +50,28 @@ def seccomp_filter(host: dict[str, Any], engine: EngineConfig) -> bytes | None:
 
 
 def id_mappings(host: dict[str, Any], engine: EngineConfig) -> tuple[list[Mapping], list[Mapping]] | None:
-    """The user namespace of a container under `--userns-remap`, from /etc/subuid and /etc/subgid.
+    """The maps of a container's user namespace under `--userns-remap`; None if it shares the engine's.
 
     Raises:
-        NotSupported: the user has no subordinate ids.
+        InvalidArgument: the user has no subordinate ids.
     """
-    if not engine.userns_remap or host["UsernsMode"] == "host" or host["Privileged"]:
+    if not engine.userns_remap or host["UsernsMode"] == "host":
         return None
-    # Our pool's network namespaces belong to the host's user namespace; a remapped container cannot join one.
-    if host["NetworkMode"] not in ("host",):
-        raise NotSupported(
-            "userns-remap is possible with network mode host only in this version",
-            hint="use --userns host for this one",
-        )
-    user, _, group = engine.userns_remap.partition(":")
-    user = "sampan" if user == "default" else user
-    if user.isdecimal():
-        user = pwd.getpwuid(int(user)).pw_name
-    return _subordinate("/etc/subuid", user), _subordinate("/etc/subgid", group or user)
+    return subordinate_ids.mappings(engine.userns_remap)
 
 
-def _subordinate(path: str, name: str) -> list[Mapping]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            rows = [line.strip().split(":") for line in file if line.startswith(f"{name}:")]
-    except OSError:
-        rows = []
-    if not rows:
-        raise NotSupported(f"userns-remap: {name} has no subordinate ids in {path}")
-    found, inside = [], 0
-    for _, first, count in rows:
-        found.append({"containerID": inside, "hostID": int(first), "size": int(count)})
-        inside += int(count)
-    return found
+def user_namespace_owner(engine: Engine, container: Container) -> Container | None:
+    """The running container whose user namespace a remapped one must live in, because it joins another namespace of it:
+    root has rights only over what belongs to its own user namespace."""
+    host = container.host_config
+    if id_mappings(host, engine.config) is None:
+        return None
+    for mode in (host["NetworkMode"], host["PidMode"], host["IpcMode"]):
+        if mode.startswith("container:"):
+            owner = engine.containers.get(mode.partition(":")[2])
+            if owner.running and owner.pid and id_mappings(owner.host_config, engine.config) is not None:
+                return owner
+    return None
 
 
 def _shm_path(engine: Engine, container_id: str) -> str:

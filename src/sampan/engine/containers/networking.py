@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sampan.engine.containers import etc_files
+from sampan.engine.containers import confinement, etc_files
 from sampan.engine.containers.model import Container
 from sampan.errors import Conflict, Forbidden, Internal, InvalidArgument, NotFound, SampanError
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
+    from sampan.network.sandbox import Sandbox
 
 _DEFAULT_NAMES = {"default": "bridge"}
 _PREFIX = "failed to set up container networking: "
@@ -37,7 +38,7 @@ async def set_up(engine: Engine, container: Container) -> int | None:
         return None
     if mode.startswith("container:"):
         return _join(engine, container, mode.partition(":")[2])
-    container.sandbox = await engine.networks.sandbox()
+    container.sandbox = await _sandbox(engine, container)
     if mode == "none" or record.config["NetworkDisabled"]:
         return int(container.sandbox.fd)
     try:
@@ -49,6 +50,14 @@ async def set_up(engine: Engine, container: Container) -> int | None:
     except SampanError as error:
         raise type(error)(_PREFIX + error.message) from error
     return int(container.sandbox.fd)
+
+
+async def _sandbox(engine: Engine, container: Container) -> Sandbox:
+    maps = confinement.id_mappings(container.host_config, engine.config)
+    if maps is None:
+        return await engine.networks.sandbox()
+    owner = confinement.user_namespace_owner(engine, container)
+    return await engine.networks.adopt_sandbox(*await engine.tasks.namespaces(maps, owner.pid if owner else 0))
 
 
 def _join(engine: Engine, container: Container, target: str) -> int:
@@ -177,21 +186,29 @@ async def connect(engine: Engine, container: Container, network_name: str, setti
             )
         if mode.startswith("container:"):
             raise Conflict("container sharing network namespace with another container or host cannot be connected")
+        if network.driver == "host":
+            raise InvalidArgument("container cannot be disconnected from host network or connected to host network")
+        if network.driver == "null":
+            raise InvalidArgument(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            )
         if network.name in container.record.endpoints:
             raise Forbidden(f"endpoint with name {container.name} already exists in network {network.name}")
+        before = dict(container.record.endpoints)
         container.record.endpoints.pop("none", None)
         container.record.endpoints[network.name] = settings
-        if mode == "none":
-            container.record.host_config["NetworkMode"] = network.name
         if container.running and container.pid:
             sandbox = engine.networks.sandbox_of(container.pid)
             try:
                 await _connect(engine, container, network.name, sandbox)
             except BaseException:
-                del container.record.endpoints[network.name]
+                container.record.endpoints = before
                 raise
             finally:
                 sandbox.close()
+        if mode == "none":
+            container.record.host_config["NetworkMode"] = network.name
+        if container.running and container.pid:
             write_files(engine, container)
         engine.containers.save(container)
 

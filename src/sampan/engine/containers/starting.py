@@ -107,6 +107,7 @@ def _task_spec(engine: Engine, container: Container, mounts: Any, netns_fd: int 
         open_stdin=bool(container.config["OpenStdin"]),
         stdin_once=bool(container.config["StdinOnce"]),
         netns_fd=netns_fd,
+        userns_fd=container.sandbox.userns_fd if container.sandbox is not None else None,
         seccomp_bpf=confinement.seccomp_filter(host, engine.config),
         cgroup_path=config["linux"]["cgroupsPath"],
         console_size=(size[0], size[1]) if any(size) else None,
@@ -130,6 +131,9 @@ def _joined(engine: Engine, container: Container) -> dict[str, int]:
                 "container)"
             )
         found[kind] = owner.pid
+    remapped = confinement.user_namespace_owner(engine, container)
+    if remapped is not None:
+        found["user"] = remapped.pid
     return found
 
 

@@ -16,13 +16,14 @@ _NO_EXEC = ["nosuid", "noexec", "nodev"]
 def collect(record: ContainerRecord, places: Places) -> list[Mount]:
     """In the order in which they are to be mounted: parents before children, a user's mount in place of a default one."""
     host = record.host_config
-    user = sorted(places.mounts, key=lambda mount: mount.destination.count("/"))
-    taken = {mount.destination for mount in user}
-    defaults = [*_kernel(host), *_shared_memory(host, places), *_files(host, places)]
-    return [
-        *(mount for mount in defaults if mount["destination"] not in taken),
-        *(_user_mount(mount) for mount in user),
+    taken = {mount.destination for mount in places.mounts}
+    kernel = [mount for mount in _kernel(host) if mount["destination"] not in taken]
+    own = [
+        mount for mount in (*_shared_memory(host, places), *_files(host, places)) if mount["destination"] not in taken
     ]
+    user = [_user_mount(mount, places) for mount in places.mounts]
+    # Docker's files are sorted in: a volume on /etc goes below /etc/hosts, not over it
+    return kernel + sorted(own + user, key=lambda mount: mount["destination"].count("/"))
 
 
 def _kernel(host: dict[str, Any]) -> list[Mount]:
@@ -60,10 +61,17 @@ def _files(host: dict[str, Any], places: Places) -> list[Mount]:
         ("/etc/hostname", places.hostname),
         ("/etc/hosts", places.hosts),
     )
+    options += _mapped(places)
     return [_mount(destination, "bind", source, options) for destination, source in found if source]
 
 
-def _user_mount(mount: MountRecord) -> Mount:
+def _mapped(places: Places) -> list[str]:
+    """What the engine keeps for a container belongs to the container's root, whoever that is on the host. A path of the
+    host's own keeps its owners."""
+    return [] if places.id_mappings is None else ["idmap"]
+
+
+def _user_mount(mount: MountRecord, places: Places) -> Mount:
     access = [] if mount.writable else ["ro"]
     if mount.kind == "tmpfs":
         return _mount(
@@ -73,6 +81,8 @@ def _user_mount(mount: MountRecord) -> Mount:
     if not mount.writable:
         # "ro" alone leaves submounts writable; Docker's default is recursive where the kernel can, for new clients
         options.append("rro" if mount.read_only_recursive == "force" else "ro")
+    if mount.kind == "volume":
+        options += _mapped(places)
     found = _mount(mount.destination, "bind", mount.source, options)
     if mount.subpath:
         found["source"] = f"{mount.source}/{mount.subpath}"

@@ -266,7 +266,8 @@ def _namespaces(record: ContainerRecord, places: Places) -> list[dict[str, str]]
     if host["CgroupnsMode"] != "host":
         found.append({"type": "cgroup"})
     if places.id_mappings is not None:
-        found.append({"type": "user"})
+        pid = places.joined.get("user")
+        found.append({"type": "user", "path": f"/proc/{pid}/ns/user"} if pid else {"type": "user"})
     return found
 
 

@@ -73,7 +73,7 @@ class TaskSpec(msgspec.Struct, kw_only=True):
     """All that a start needs. `state_dir` is durable and exists; the shim writes `exit.json` there.
 
     `log` is `{"driver": "local"|"json-file"|"none", "path": …, "options": {…}, "attributes": {…}}`. `console_size` is
-    (height, width). `netns_fd` stays the caller's.
+    (height, width). `netns_fd` and `userns_fd`, namespaces to live in, stay the caller's.
     """
 
     id: str
@@ -85,6 +85,7 @@ class TaskSpec(msgspec.Struct, kw_only=True):
     open_stdin: bool = False
     stdin_once: bool = False
     netns_fd: int | None = None
+    userns_fd: int | None = None
     attachments: list[Attachment] = msgspec.field(default_factory=list)
     seccomp_bpf: bytes | None = None
     cgroup_path: str = ""

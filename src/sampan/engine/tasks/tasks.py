@@ -27,6 +27,8 @@ from sampan.runtime.zygote_link import ZygoteLink
 
 _GONE_TIMEOUT_S = 10.0
 
+Mappings = list[dict[str, int]]
+
 
 class Tasks:
     """Starts and finds tasks. `on_exit` and `on_exec_exit` are the engine's, for every task."""
@@ -84,10 +86,27 @@ class Tasks:
     async def _start(self, spec: TaskSpec) -> Task:
         try:
             await self._await_predecessor(spec.id)
-        except BaseException:
+            try:
+                task = await self._launch(spec)
+            except errors.Unavailable:
+                if os.path.exists(self._task_dir(spec.id)):
+                    raise
+                task = await self._launch(spec)  # the request died with the zygote: no process has seen it
+        except BaseException as error:
             for attachment in spec.attachments:
                 attachment.discard()
+            if isinstance(error, errors.Unavailable):
+                await self._collect_dead(spec.id)
+                raise errors.Internal("the container's shim ended while it started the container") from error
             raise
+        for attachment in spec.attachments:
+            attachment.release()
+        self._adopt(task)
+        asyncio.get_running_loop().call_soon(task.published.set)
+        return task
+
+    async def _launch(self, spec: TaskSpec) -> Task:
+        """Raises `Unavailable` when the process that was to start the container died; else the error of the launch."""
         self._watch.begin()
         task = Task(self, spec.id)
         task.state_dir = spec.state_dir
@@ -96,25 +115,15 @@ class Tasks:
         seq = channel.next_seq()
         answer = channel.expect(seq)
         try:
-            fds = [theirs.fileno(), *([] if spec.netns_fd is None else [spec.netns_fd])]
-            fds += [attachment.fd for attachment in spec.attachments]
-            self._zygote.submit(self._start_body(spec, seq), blob=spec.seccomp_bpf or b"", fds=fds, lane=LANE_SHIM)
-            theirs.close()
-            for attachment in spec.attachments:
-                attachment.release()
+            with theirs:
+                fds = [theirs.fileno(), *(fd for fd in (spec.netns_fd, spec.userns_fd) if fd is not None)]
+                fds += [attachment.fd for attachment in spec.attachments]
+                self._zygote.submit(self._start_body(spec, seq), blob=spec.seccomp_bpf or b"", fds=fds, lane=LANE_SHIM)
             started = await answer
-        except BaseException as error:
-            theirs.close()
+        except BaseException:
             channel.close()
-            for attachment in spec.attachments:
-                attachment.discard()
-            if isinstance(error, errors.Unavailable):
-                await self._collect_dead(spec.id)
-                raise errors.Internal("the container's shim ended while it started the container") from error
             raise
         task.pid, task.started_at_ns = int(started["pid"]), int(started["started_at_ns"])
-        self._adopt(task)
-        asyncio.get_running_loop().call_soon(task.published.set)
         return task
 
     def _start_body(self, spec: TaskSpec, seq: int) -> dict[str, Any]:
@@ -134,6 +143,7 @@ class Tasks:
             "console_size": spec.console_size,
             "init_path": spec.init_path,
             "netns": spec.netns_fd is not None,
+            "userns": spec.userns_fd is not None,
             "attachments": [attachment.to_json() for attachment in spec.attachments],
         }
 
@@ -227,28 +237,43 @@ class Tasks:
         `target` is `{"kind": "process", "pid"}` or a rootfs spec, optionally with OCI `mounts`. Raises the operation's
         error. If the caller is cancelled, the worker dies.
         """
+        body = {
+            "op": "rootfs",
+            "scratch": self._scratch,
+            "target": target,
+            "operation": operation,
+            "arguments": arguments,
+        }
+        return await self._ask_worker(body, fds, f"the worker for {operation} in the container's root died")
+
+    async def namespaces(self, maps: tuple[Mappings, Mappings], owner_pid: int = 0) -> tuple[int, int]:
+        """Descriptors of a new user namespace and of a network namespace that belongs to it; the caller closes them.
+
+        With `owner_pid` the user namespace is the one of that process.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            body = {"op": "namespaces", "arguments": {"uid": maps[0], "gid": maps[1], "pid": owner_pid}}
+            with theirs:
+                await self._ask_worker(body, [theirs.fileno()], "the worker that makes namespaces died")
+            _, (user, network), _, _ = socket.recv_fds(ours, 1, 2, socket.MSG_CMSG_CLOEXEC)
+        return user, network
+
+    async def _ask_worker(self, body: dict[str, Any], fds: Sequence[int], death: str) -> dict[str, Any]:
         self._watch.begin()
         ours, theirs = protocol.pair()
         channel = Channel(ours)
         try:
             seq = channel.next_seq()
             answer = channel.expect(seq)
-            body = {
-                "op": "rootfs",
-                "seq": seq,
-                "scratch": self._scratch,
-                "target": target,
-                "operation": operation,
-                "arguments": arguments,
-            }
             try:
-                self._zygote.submit(body, fds=[theirs.fileno(), *fds], lane=LANE_ROOTFS)
+                self._zygote.submit({**body, "seq": seq}, fds=[theirs.fileno(), *fds], lane=LANE_ROOTFS)
             finally:
                 theirs.close()
             try:
                 result = await answer
             except errors.Unavailable as error:
-                raise errors.Internal(f"the worker for {operation} in the container's root died") from error
+                raise errors.Internal(death) from error
             return dict(result["result"])
         finally:
             channel.close()

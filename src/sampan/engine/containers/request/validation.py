@@ -191,7 +191,7 @@ def _address(text: str, message: str) -> None:
 _PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 
 
-def _ports(request: Request) -> None:
+def _ports(request: Request) -> str | None:
     for port in (*(request.config["ExposedPorts"] or ()), *(request.host["PortBindings"] or ())):
         found = _PORT.fullmatch(port)
         if not found or not 0 < int(found[1]) <= 65535:
@@ -204,6 +204,9 @@ def _ports(request: Request) -> None:
                 raise InvalidArgument(f'invalid port specification: "{number}"')
             if binding.get("HostIp"):
                 _address(binding["HostIp"], f"invalid IP address: {binding['HostIp']}")
+    if request.host["PortBindings"] and request.host["NetworkMode"] == "host":
+        return "Published ports are discarded when using host network mode"
+    return None
 
 
 def normalise_capabilities(names: list[str] | None, field: str) -> list[str]:
@@ -245,6 +248,22 @@ def _namespace_modes(request: Request) -> None:
         raise SampanError(f"Invalid isolation: \"{host['Isolation']}\" - linux only supports 'default'")
     if host["Cgroup"]:
         raise InvalidArgument(f"invalid cgroup specification: {host['Cgroup']}")
+
+
+def _user_namespace(request: Request) -> None:
+    """Under `--userns-remap`, what a container's root would need rights of the host's root for."""
+    host = request.host
+    if not request.engine.userns_remap or host["UsernsMode"] == "host":
+        return
+    if host["Privileged"]:
+        raise InvalidArgument(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace "
+            "when running privileged mode"
+        )
+    if host["NetworkMode"] == "host":
+        raise InvalidArgument("cannot share the host's network namespace when user namespaces are enabled")
+    if host["PidMode"] == "host":
+        raise InvalidArgument("cannot share the host PID namespace when user namespaces are enabled")
 
 
 def _is_mode(mode: str, plain: tuple[str, ...]) -> bool:
@@ -333,7 +352,7 @@ def _runtime(request: Request) -> None:
 
 
 def _security(request: Request) -> None:
-    for number, option in enumerate(request.host["SecurityOpt"] or (), start=1):
+    for option in request.host["SecurityOpt"] or ():
         if option in ("no-new-privileges", "systempaths=unconfined"):
             continue
         separator = "=" if "=" in option else ":"
@@ -343,7 +362,9 @@ def _security(request: Request) -> None:
         if key in ("seccomp", "apparmor", "label", "writable-cgroups") and value:
             _security_value(key, value)
             continue
-        raise SampanError(f'invalid --security-opt {number}: "{option}"')
+        raise SampanError(
+            f'invalid --security-opt {2 if value else 1}: "{option}"'
+        )  # Docker counts the parts, not the options
 
 
 def _security_value(key: str, value: str) -> None:
@@ -383,6 +404,7 @@ CHECKS: list[Check] = [
     _ports,
     _capabilities,
     _namespace_modes,
+    _user_namespace,
     _network_mode,
     _uts_and_hostname,
     *resources.CHECKS,
