@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.conftest import BUSYBOX, EngineProcess
 
 _BASE = 3_000_000

@@ -27,8 +27,7 @@ from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, setns, unshar
 from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, filesystem_type, openat2
 
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
-from sampan.runtime import cloning, remap
-from sampan.runtime.launch import credentials, devices, init_loop, launch_error, mounts, targets
+from sampan.runtime.launch import cloning, credentials, devices, init_loop, launch_error, mounts, remap, targets
 from sampan.runtime.launch.launch_error import LaunchError
 
 if TYPE_CHECKING:
