@@ -79,6 +79,37 @@ def test_build_with_modern_dockerfile(docker_client: Any) -> None:
     docker_client.images.remove(image.id, force=True)
 
 
+def test_cache_from_an_image_that_is_not_here_means_no_cache(docker_client: Any) -> None:
+    dockerfile = b"FROM busybox\nENV FOO=bar\nRUN touch /baz\n"
+
+    def hits(**options: Any) -> int:
+        _, log = docker_client.images.build(fileobj=io.BytesIO(dockerfile), tag="pycached", **options)
+        return sum("Using cache" in line.get("stream", "") for line in log)
+
+    hits()
+    assert hits(cache_from=["pycached"]) == 2
+    assert hits(cache_from=["no-such-image"]) == 0
+    docker_client.images.remove("pycached", force=True)
+
+
+def test_log_right_after_start_has_the_first_output(docker_client: Any) -> None:
+    container = docker_client.containers.create("busybox", "echo first words")
+    container.start()
+    assert container.logs() == b"first words\n"
+    container.remove(force=True)
+
+
+def test_network_details_before_the_start(docker_client: Any) -> None:
+    pools = [docker.types.IPAMPool(subnet="2001:389::1/64", gateway="2001:389::ffff")]
+    network = docker_client.networks.create("pymac", ipam=docker.types.IPAMConfig(pool_configs=pools))
+    container = docker_client.containers.create("busybox", "true")
+    network.connect(container, mac_address="02:42:ac:11:00:02")
+    container.reload()
+    assert container.attrs["NetworkSettings"]["Networks"]["pymac"]["MacAddress"] == "02:42:ac:11:00:02"
+    container.remove()
+    network.remove()
+
+
 def test_events_since(docker_client: Any) -> None:
     start = time.time()
     docker_client.containers.run("busybox", "true", remove=True)

@@ -211,6 +211,21 @@ def test_quiet_says_only_the_id(builds: Builds) -> None:
     assert builds.inspect(messages[0]["stream"].strip())["Id"] == messages[0]["stream"].strip()
 
 
+def test_quiet_shows_everything_of_a_build_that_fails(builds: Builds) -> None:
+    messages = builds.build("FROM BASE\nRUN echo seen; exit 3", q="1")
+    text = "".join(message.get("stream", "") for message in messages)
+    assert text.startswith("Step 1/2 : FROM ") and "seen\n" in text
+    assert messages[-1]["errorDetail"]["code"] == 3
+
+
+def test_what_only_other_systems_have_is_refused(builds: Builds) -> None:
+    body = context({"Dockerfile": f"FROM {builds.base}", "large": b"x" * 200_000})
+    status, answer = builds.raw(body, isolation="hyperv")
+    assert (status, answer["message"]) == (400, 'unsupported isolation: "hyperv"')  # type: ignore[call-overload]
+    status, answer = builds.raw(body, securityopt='["foo"]')
+    assert (status, answer["message"]) == (400, "security options are not supported on linux")  # type: ignore[call-overload]
+
+
 def test_dockerignore_in_the_tar_is_honoured(builds: Builds) -> None:
     files: Files = {".dockerignore": "*.log\n!keep.log", "a.log": "", "keep.log": "", "a": ""}
     _, image = builds.ok("FROM BASE\nCOPY . /c/", files)

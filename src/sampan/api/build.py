@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sampan.api.routing import Request, Route
 from sampan.build.options import BuildOptions, Limits
 from sampan.errors import InvalidArgument
+from sampan.spec import go_json
+from sampan.spec.go_json import ANY, STR, Shape
+from sampan.spec.requests import LABELS, RESOURCES, STRINGS
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -41,16 +44,23 @@ def options_of(request: Request) -> BuildOptions:
     """
     if request.query("version") == "2":
         raise InvalidArgument("this endpoint builds with the classic API only: BuildKit clients use /grpc and /session")
+    isolation = request.query("isolation")
+    if isolation not in ("", "default"):
+        raise InvalidArgument(f'unsupported isolation: "{isolation}"')
+    if _json(request, "securityopt", "error reading security options", STRINGS):
+        raise InvalidArgument("security options are not supported on linux")
     remove = request.query_bool("rm", default=True)
-    arguments = _json(request, "buildargs", "error reading build args") or {}
-    labels = _json(request, "labels", "error reading labels") or {}
-    cache_from = _json(request, "cachefrom", "error reading cache-from") or []
+    arguments = _json(request, "buildargs", "error reading build args", {"*": ANY}) or {}
+    labels = _json(request, "labels", "error reading labels", LABELS) or {}
+    cache_from = _json(request, "cachefrom", "error reading cache-from", STRINGS) or []
     return BuildOptions(
         dockerfile=request.query("dockerfile") or "Dockerfile",
         tags=request.query_list("t"),
         target=request.query("target"),
-        build_args={str(name): None if value is None else str(value) for name, value in arguments.items()},
-        labels={str(name): str(value) for name, value in labels.items()},
+        build_args={
+            name: None if value is None else go_json.conform(value, STR, "string") for name, value in arguments.items()
+        },
+        labels=labels,
         network=request.query("networkmode") or "default",
         extra_hosts=[entry for entry in request.query_list("extrahosts") if entry],
         no_cache=request.query_bool("nocache"),
@@ -60,7 +70,7 @@ def options_of(request: Request) -> BuildOptions:
         quiet=request.query_bool("q"),
         remove=remove,
         force_remove=request.query_bool("forcerm"),
-        cache_from=[str(name) for name in cache_from],
+        cache_from=cache_from,
         remote=request.query("remote"),
         registry_auth=_registry_auth(request.header("X-Registry-Config")),
         limits=_limits(request),
@@ -68,7 +78,7 @@ def options_of(request: Request) -> BuildOptions:
 
 
 def _limits(request: Request) -> Limits:
-    ulimits = _json(request, "ulimits", "error reading ulimit settings") or []
+    ulimits = _json(request, "ulimits", "error reading ulimit settings", RESOURCES["Ulimits"]) or []
     return Limits(
         memory_bytes=request.query_int("memory") or 0,
         memory_swap_bytes=request.query_int("memswap") or 0,
@@ -79,28 +89,32 @@ def _limits(request: Request) -> Limits:
         cpuset_mems=request.query("cpusetmems"),
         shm_size_bytes=request.query_int("shmsize") or Limits.shm_size_bytes,
         cgroup_parent=request.query("cgroupparent"),
-        ulimits=[dict(ulimit) for ulimit in ulimits if isinstance(ulimit, dict)],
+        ulimits=ulimits,
     )
 
 
-def _json(request: Request, name: str, fault: str) -> Any:
+def _json(request: Request, name: str, fault: str, shape: Shape) -> Any:
     text = request.query(name)
     if not text:
         return None
     try:
-        return json.loads(text)
-    except ValueError as error:
+        value = go_json.parse(text)
+    except InvalidArgument as error:
         raise InvalidArgument(f"{fault}: {_go_fault(text, error)}") from None
+    try:
+        return None if value is None else go_json.conform(value, shape, name)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{fault}: {error.message}") from None
 
 
-def _go_fault(text: str, error: ValueError) -> str:
+def _go_fault(text: str, error: InvalidArgument) -> str:
     """What Go's decoder says in the commonest case; else what ours says."""
     stripped = text.strip()
     if stripped.startswith("{") and stripped[1:2] not in ('"', "}", ""):
         return f"invalid character '{stripped[1]}' looking for beginning of object key string"
     if stripped[:1] not in ("{", "[", '"'):
         return f"invalid character '{stripped[:1]}' looking for beginning of value"
-    return str(error)
+    return error.message
 
 
 def _registry_auth(header: str) -> dict[str, Any]:

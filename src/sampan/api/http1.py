@@ -20,6 +20,7 @@ import h11
 
 # Docker's limit for a request's head (net/http's DefaultMaxHeaderBytes); long filters travel in the URL.
 _MAX_HEAD_BYTES = 1 << 20
+_DISCARD_BYTES = 256 << 10
 _BODY_HIGH_WATER_BYTES = 1 << 20
 _PIPELINE_HIGH_WATER_BYTES = 64 << 10
 
@@ -99,6 +100,19 @@ class Body:
                 raise ValueError(f"request body too large: the limit is {limit_bytes} bytes")
             parts.append(part)
         return b"".join(parts)
+
+    async def discard(self) -> None:
+        """Take in what is left of a body that nobody wants, if it is not much: a client that is still sending when the
+        answer comes may take it for a broken connection. Go's server does the same.
+
+        Raises:
+            ConnectionLost: the client went away before the end.
+        """
+        if self._connection.awaits_continue:
+            return
+        left = _DISCARD_BYTES
+        while left > 0 and (part := await self.chunk()):
+            left -= len(part)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while part := await self.chunk():
@@ -217,6 +231,11 @@ class Connection(asyncio.Protocol):
         if self._paused and not self.transport.is_closing():
             self._paused = False
             self.transport.resume_reading()
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends its body only if it is told to."""
+        return self._http.they_are_waiting_for_100_continue
 
     def continue_if_awaited(self) -> None:
         """Answer `Expect: 100-continue` when the handler first wants the body."""

@@ -76,6 +76,8 @@ class Server:
         try:
             await self._answer(connection, request)
         except SampanError as error:
+            if not request.answered:
+                await body.discard()
             _send_error(connection, request, error.status, error.message)
         except ConnectionLost:
             connection.abort()

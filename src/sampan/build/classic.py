@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,29 +22,36 @@ from sampan.errors import InvalidArgument, SampanError
 from sampan.store.build_cache import BuildCache
 from sampan.types.ids import new_id
 
+_WITHHELD_MESSAGES = 4096
+"""How much of a quiet build is kept for the case that it fails: the end of it."""
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class ClassicReport:
-    """Writes the messages. With `quiet` only errors and the image's id are sent."""
+    """Writes the messages. With `quiet` only the image's id is sent, or, of a build that failed, everything up to there."""
 
     def __init__(self, send: Send, options: BuildOptions) -> None:
         self._send = send
         self.quiet = options.quiet
+        self._withheld: deque[dict[str, Any]] = deque(maxlen=_WITHHELD_MESSAGES)
 
     async def text(self, text: str) -> None:
-        if not self.quiet and text:
-            await self._send({"stream": printable(text)})
+        if text:
+            await self.message({"stream": printable(text)})
 
     async def warning(self, text: str) -> None:
         await self.text(f"\x1b[91m{text}\x1b[0m")
 
     async def message(self, body: dict[str, Any]) -> None:
-        """A message of another kind, such as a pull's progress."""
-        if not self.quiet:
+        """A message of any kind, such as a pull's progress."""
+        if self.quiet:
+            self._withheld.append(body)
+        else:
             await self._send(body)
 
     async def error(self, error: BaseException) -> None:
+        for withheld in self._withheld:
+            await self._send(withheld)
         text = error.message if isinstance(error, SampanError) else f"internal error: {error!r}"
         detail: dict[str, Any] = {"message": text}
         if isinstance(error, CommandFailed):
@@ -58,7 +66,7 @@ class ClassicReport:
         await self._send({"aux": {"ID": image_id}})
         if unconsumed:
             names = " ".join(unconsumed)
-            await self.warning(f"[Warning] One or more build-args [{names}] were not consumed\n")
+            await self.text(f"[Warning] One or more build-args [{names}] were not consumed\n")
         await self.text(f"Successfully built {short(image_id)}\n")
         for tag in tags:
             await self.text(f"Successfully tagged {tag}\n")
@@ -72,13 +80,21 @@ class ClassicBuild:
     """Follows the solver through a plan, stage by stage, and composes the images of the stages on the way."""
 
     def __init__(
-        self, plan: Plan, session: Session, cache: BuildCache, report: ClassicReport, options: BuildOptions
+        self,
+        plan: Plan,
+        session: Session,
+        cache: BuildCache,
+        report: ClassicReport,
+        options: BuildOptions,
+        *,
+        use_cache: bool = True,
     ) -> None:
         self._plan = plan
         self._session = session
         self._cache = cache
         self._report = report
         self._options = options
+        self._use_cache = use_cache
         self._images: dict[int, StageImage] = {}
         self._new_steps: list[tuple[str, int]] = []
         self._number = 0
@@ -135,7 +151,7 @@ class ClassicBuild:
 
     async def _configuration(self, image: StageImage, step: PlannedStep) -> None:
         key = image.key_after(step, "")
-        created_ns = None if self._options.no_cache else self._cache.step_created_ns(key)
+        created_ns = self._cache.step_created_ns(key) if self._use_cache else None
         if created_ns is not None:
             await self._report.text(" ---> Using cache\n")
         else:

@@ -65,7 +65,7 @@ class Evaluator:
 
     @staticmethod
     def label_step(state: StageState, pairs: syntax.Pairs) -> PlannedStep:
-        """The labels of the request, as one more step that expands nothing."""
+        """A label of the request, as one more step that expands nothing."""
         created_by = " ".join([*state.shell, f"#(nop)  {state.label(pairs.pairs)}"])
         return PlannedStep(pairs.line.original, "config", None, state.config, state.author, created_by)
 

@@ -108,8 +108,8 @@ class _Planner:
             if stage.number in needed:
                 self.planned[stage.number] = await self._stage(stage)
         target = self.planned[last.number]
-        if self.options.labels:
-            self._label(target)
+        for name, value in sorted(self.options.labels.items()):
+            self._label(target, name, value)
         return Plan(
             list(self.planned.values()),
             [instruction.line.original for instruction in self.file.arguments],
@@ -209,11 +209,9 @@ class _Planner:
 
         return find
 
-    def _label(self, target: PlannedStage) -> None:
-        pairs = sorted(self.options.labels.items())
-        text = "LABEL " + " ".join(f"{name}={value}" for name, value in pairs)
-        line = Line("LABEL", [], "", [], text, 0, 0)
-        target.steps.append(Evaluator.label_step(target.state, Pairs(line, pairs, False)))
+    def _label(self, target: PlannedStage, name: str, value: str) -> None:
+        line = Line("LABEL", [], "", [], f"LABEL {name}={value}", 0, 0)
+        target.steps.append(Evaluator.label_step(target.state, Pairs(line, [(name, value)], False)))
 
 
 def _references(stage: Stage) -> list[str]:

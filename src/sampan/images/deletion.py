@@ -46,7 +46,7 @@ class Deletion:
     def _check_named(self, image: Image, name: str) -> None:
         for container_id, _ in self._in_use(image.id):
             raise Conflict(
-                f"conflict: unable to delete {name} (must be forced) - "
+                f'conflict: unable to remove repository reference "{name}" (must force) - '
                 f"container {container_id[:12]} is using its referenced image {image.short_id}",
                 hint=f"remove the container first (docker rm -f {container_id[:12]}), or use --force",
             )

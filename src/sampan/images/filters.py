@@ -77,7 +77,7 @@ def boolean(values: Sequence[str], name: str) -> bool:
     truth = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
     results = {truth.get(value.lower()) for value in values}
     if len(results) != 1 or None in results:
-        raise InvalidArgument(f"invalid filter '{name}={list(values)}'")
+        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
     return bool(results.pop())
 
 
@@ -90,7 +90,7 @@ def moment_ns(text: str) -> int:
         return time.time_ns() - int(sum(float(number) * _UNITS_S[unit] for number, unit in parts) * 1e9)
     moment = parse_time_ns(text)
     if not moment:
-        raise InvalidArgument(f'invalid value for "until": failed to parse value as time or duration: "{text}"')
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"')
     return moment
 
 

@@ -69,8 +69,8 @@ class Image(msgspec.Struct):
 
     @property
     def repo_tags(self) -> list[str]:
-        """`busybox:latest`, in the order they were given."""
-        return [reference.familiar() for reference in self.references if not reference.digest]
+        """`busybox:latest`, sorted."""
+        return sorted(reference.familiar() for reference in self.references if not reference.digest)
 
     @property
     def repo_digests(self) -> list[str]:

@@ -111,7 +111,7 @@ def test_conflicts(store: Store) -> None:
     container = "c" * 64
     with pytest.raises(
         Conflict,
-        match=f"delete a .must be forced. - container c{{12}} is using its referenced image {short}",
+        match=f'remove repository reference "a" .must force. - container c{{12}} is using its referenced image {short}',
     ):
         store.delete("a", in_use=lambda _: [(container, False)])
     with pytest.raises(Conflict, match=rf"{short} \(cannot be forced\) - image is being used by running container"):

@@ -222,7 +222,7 @@ class Builder:
                 options.secrets,
             )
             async with Session(self._solver, inputs, use_cache=use_cache, quiet=False) as session:
-                shown = ClassicBuild(plan, session, self.cache, report, options)
+                shown = ClassicBuild(plan, session, self.cache, report, options, use_cache=use_cache)
                 image = await _first_failure(shown.run(), session.solve(plan.target.node))
                 image_id = self._record(image, prepared.tags)
         await report.built(image_id, [tag.familiar() for tag in prepared.tags], plan.unconsumed)

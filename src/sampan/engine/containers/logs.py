@@ -80,6 +80,9 @@ class _Headers(dict[int, bytes]):
         return header
 
 
+_FIRST_OUTPUT_S = 0.05
+"""What a program may take to say its first words. Scripts ask for the log right after `start`, which with Docker takes
+that long itself; here it is back before the program has written anything."""
 _HEADERS = {1: _Headers(1), 2: _Headers(2)}
 
 
@@ -130,6 +133,8 @@ async def read_logs(container: Container, options: LogOptions) -> AsyncIterator[
         NotSupported: the driver's log cannot be read.
     """
     framed = not container.tty
+    if not options.follow:
+        await _first_output(container)
     attributes = details(wanted_attributes(container)) if options.details else b""
     task = container.task if options.follow else None
     reader = await asyncio.to_thread(
@@ -149,6 +154,19 @@ async def read_logs(container: Container, options: LogOptions) -> AsyncIterator[
             yield rest
     finally:
         reader.close()
+
+
+async def _first_output(container: Container) -> None:
+    """Give a container that has only just been started until its end, or `_FIRST_OUTPUT_S` after its start."""
+    task = container.task
+    if task is None or task.exit is not None:
+        return
+    rest_s = task.started_at_ns / 1e9 + _FIRST_OUTPUT_S - time.time()
+    if 0 < rest_s <= _FIRST_OUTPUT_S:
+        try:
+            await asyncio.wait_for(task.wait(), rest_s)
+        except TimeoutError:
+            pass  # it is no quick one: what is there is what the client gets
 
 
 async def _more(task: Task, options: LogOptions) -> bool:

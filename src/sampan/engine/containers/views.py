@@ -50,8 +50,10 @@ _DEFAULT_BRIDGE_FIELDS += ("IPv6Gateway", "MacAddress")
 def inspect(engine: Engine, container: Container, *, size: bool, api_version: Version) -> dict[str, Any]:
     record = container.record
     files = etc_files.paths(container)
-    started = record.state.started_at.startswith("0001") is False
+    started = container.was_started
     host = fields.shown(record.host_config)
+    if host["Links"]:
+        host["Links"] = [_link(record.name, link) for link in host["Links"]]
     found: dict[str, Any] = {
         "Id": record.id,
         "Created": record.created,
@@ -89,6 +91,11 @@ def inspect(engine: Engine, container: Container, *, size: bool, api_version: Ve
                 "platform": {"architecture": image.platform.architecture, "os": image.platform.os},
             }
     return found
+
+
+def _link(owner: str, link: str) -> str:
+    name, _, alias = link.partition(":")
+    return f"/{name.lstrip('/')}:/{owner}/{(alias or name).rpartition('/')[2]}"
 
 
 def _state(container: Container) -> dict[str, Any]:
@@ -145,7 +152,9 @@ def networks(engine: Engine, container: Container, api_version: Version) -> dict
     found = {}
     for name, wanted in container.record.endpoints.items():
         known: dict[str, Any] = {
-            key: wanted[key] for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts") if key in wanted
+            key: wanted[key]
+            for key in ("IPAMConfig", "Links", "Aliases", "DriverOpts", "MacAddress")
+            if wanted.get(key) is not None
         }
         live: dict[str, Any] | None = container.record.endpoint_states.get(name)
         settings: dict[str, Any] = {**_EMPTY_ENDPOINT, **known}
@@ -156,7 +165,7 @@ def networks(engine: Engine, container: Container, api_version: Version) -> dict
         if api_version < (1, 48):
             del settings["GwPriority"]
         found[name] = settings
-        if live is None and container.running:  # host and none: their networks have no endpoints of ours
+        if live is None and container.was_started:  # host and none have no endpoints of ours, an ended one has lost its own
             found[name]["NetworkID"] = _network_id(engine, name)
     return found
 
