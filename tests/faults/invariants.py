@@ -58,7 +58,7 @@ def broken(engine: EngineProcess) -> list[str]:
             found.append(f"container {each['Id'][:12]} is listed, but inspect answers {status}")
         else:
             containers.append(seen)
-    found += _containers(containers)
+    found += _containers(containers, _stopped_by_user(engine))
     found += _running(containers, footprint)
     found += _network(engine, containers, footprint)
     found += _files(engine, containers, footprint)
@@ -66,7 +66,13 @@ def broken(engine: EngineProcess) -> list[str]:
     return found
 
 
-def _containers(containers: list[dict[str, Any]]) -> list[str]:
+def _stopped_by_user(engine: EngineProcess) -> set[str]:
+    with sqlite3.connect(f"file:{engine.data_root}/sampan.db?mode=ro", uri=True) as database:
+        rows = database.execute("SELECT id, record FROM containers")
+        return {each for each, record in rows if json.loads(record)["state"].get("stopped_by_user")}
+
+
+def _containers(containers: list[dict[str, Any]], stopped: set[str]) -> list[str]:
     found = []
     for each in containers:
         state = each["State"]
@@ -78,11 +84,8 @@ def _containers(containers: list[dict[str, Any]]) -> list[str]:
             found.append(f"container {each['Name']} has exited, but never finished")
         if not state["Running"] and state["Pid"]:
             found.append(f"container {each['Name']} does not run, but has pid {state['Pid']}")
-        if (
-            state["Status"] == "exited"
-            and each["HostConfig"]["RestartPolicy"]["Name"] == "always"
-            and not state["Error"]
-        ):
+        always = each["HostConfig"]["RestartPolicy"]["Name"] == "always" and each["Id"] not in stopped
+        if state["Status"] == "exited" and always and not state["Error"]:
             found.append(f"container {each['Name']} should have been restarted")
         if state["Status"] == "exited" and each["HostConfig"]["AutoRemove"]:
             found.append(f"container {each['Name']} should have been removed")

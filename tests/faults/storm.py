@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections import Counter
+from http.client import HTTPException
 
 from tests.conftest import EngineProcess
 from tests.faults import invariants
@@ -63,7 +64,7 @@ class Storm:
         try:
             work.kinds[name](random.Random(self.random.random()))
             self.done[name] += 1
-        except OSError:
+        except (OSError, HTTPException):
             pass  # the engine was killed under it
         except Exception:
             self.failures.append(f"{name}: {traceback.format_exc()}")
@@ -126,12 +127,18 @@ def main() -> None:
         failed = False
     finally:
         if failed and options.keep:
+            shutil.copytree(engine.data_root, f"{engine.root}/kept", symlinks=True, ignore=_only_metadata)
             print(f"kept: {engine.root}", file=sys.stderr)
-        else:
-            if engine.process is not None and engine.process.poll() is not None and failed:
-                engine.start()
-            engine.stop()
+        if engine.process is not None and engine.process.poll() is not None and failed:
+            engine.start()
+        engine.remove_all_containers()
+        engine.stop()
+        if not (failed and options.keep):
             shutil.rmtree(engine.root, ignore_errors=True)
+
+
+def _only_metadata(directory: str, names: list[str]) -> set[str]:
+    return {"layers", "merged", "upper", "work"} & set(names)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ async def set_up(engine: Engine, container: Container) -> int | None:
         return None
     if mode.startswith("container:"):
         return _join(engine, container, mode.partition(":")[2])
+    _check_links(engine, container)
     container.sandbox = await _sandbox(engine, container)
     if mode == "none" or record.config["NetworkDisabled"]:
         return int(container.sandbox.fd)
@@ -50,6 +51,22 @@ async def set_up(engine: Engine, container: Container) -> int | None:
     except SampanError as error:
         raise type(error)(_PREFIX + error.message) from error
     return int(container.sandbox.fd)
+
+
+def _check_links(engine: Engine, container: Container) -> None:
+    """In the default network a link needs its target running, and there. (Others resolve links by name, when asked.)"""
+    if container.host_config["NetworkMode"] != "bridge":
+        return
+    for link in container.host_config["Links"] or ():
+        name, _, alias = link.partition(":")
+        name, alias = name.lstrip("/"), (alias or name).rpartition("/")[2]
+        target = engine.containers.find(name)
+        if target is None or not target.running:
+            raise InvalidArgument(
+                f"Cannot link to a non running container: /{name} AS /{container.name}/{alias}"
+            )
+        if "bridge" not in target.record.endpoints:
+            raise SampanError(f"Cannot link to /{target.name}, as it does not belong to the default network")
 
 
 async def _sandbox(engine: Engine, container: Container) -> Sandbox:
@@ -147,7 +164,7 @@ def write_files(engine: Engine, container: Container) -> None:
     states = list(container.record.endpoint_states.values())
     addresses = [state[key] for state in states for key in ("IPAddress", "GlobalIPv6Address")]
     gateway = engine.config.host_gateway_ip or _bridge_gateway(engine)
-    linked = etc_files.links(container, engine.containers.get) if container.host_config["Links"] else []
+    linked = etc_files.links(container, engine.containers.find) if container.host_config["Links"] else []
     etc_files.write(files.hosts, etc_files.hosts(container, addresses, gateway, linked))
     etc_files.write(files.hostname, container.config["Hostname"] + "\n")
     etc_files.write(files.resolv_conf, _resolv_conf(engine, container))

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sampan.engine.containers import confinement, ending, restart_policy, starting
+from sampan.engine.containers import confinement, ending, network_recovery, restart_policy, starting
 from sampan.engine.containers.model import Container
 from sampan.engine.containers.removal import TRASH_PREFIX, delete_tree
 from sampan.engine.tasks.spec import Exit
@@ -55,6 +55,7 @@ def _take_over(engine: Engine, container: Container, task: Task) -> None:
     if state.status not in ("running", "paused"):  # killed between the start and its record
         seconds = datetime.fromtimestamp(task.started_at_ns / 1e9, UTC)
         state.started_at = f"{seconds:%Y-%m-%dT%H:%M:%S.%f}000Z"
+        state.exit_code, state.error, state.oom_killed, state.stopped_by_user = 0, "", False, False
     state.status = "paused" if frozen else "running"
     mode = container.host_config["NetworkMode"]
     if mode.startswith("container:"):
@@ -113,6 +114,9 @@ async def _restore_networks(engine: Engine) -> None:
     live = {each.id: each for each in engine.containers.all() if each.running and each.pid}
     dns = {each.id: each.host_config["Dns"] for each in live.values() if each.host_config["Dns"]}
     await engine.networks.restore({key: each.pid for key, each in live.items()}, dns)
+    interfaces = await engine.networks.host_ends()
+    for container in live.values():
+        await network_recovery.reconcile(engine, container, interfaces)
 
 
 def _revive(engine: Engine, container: Container) -> None:

@@ -24,13 +24,17 @@ async def stop(engine: Engine, container: Container, signal: str, timeout_s: int
     Raises:
         NotModified: it does not run. InvalidArgument: no such signal.
     """
-    number = _stop_signal(container, signal)
     if container.state.status == "restarting":
         await _stop_restarting(engine, container)
         return
     if not container.running:
         raise NotModified("container is already stopped")
+    try:
+        number = _stop_signal(container, signal)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"cannot stop container: {container.name}: {error.message}") from None
     container.record.state.stopped_by_user = True
+    engine.containers.save(container)  # first: if the engine dies meanwhile, the next one must not restart it
     await _end(engine, container, number, timeout_s)
     engine.containers.publish(container, "stop")
     engine.containers.save(container)
