@@ -147,11 +147,18 @@ def parse(
     return options, arguments, False
 
 
+def _near(name: str, by_name: dict[str, Flag]) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(name, [known for known in by_name if len(known) > 1], 1)
+    return f" (did you mean --{found[0]}?)" if found else ""
+
+
 def _long(options: Options, by_name: dict[str, Flag], word: str, words: list[str], position: int) -> int:
     name, mark, value = word[2:].partition("=")
     flag = by_name.get(name)
     if flag is None:
-        raise UsageError(f"unknown flag: --{name}")
+        raise UsageError(f"unknown flag: --{name}{_near(name, by_name)}")
     if not mark:
         if flag.kind == "":
             value = "true"

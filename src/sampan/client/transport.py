@@ -10,6 +10,7 @@ Errors: `EngineUnreachable` if nothing answers, `ConnectionLost` if the answer e
 from __future__ import annotations
 
 import _socket
+import os
 
 from sampan.client.hosts import Address
 from sampan.errors import SampanError, Unavailable
@@ -281,8 +282,17 @@ def connect(address: Address) -> Socket:
     except OSError as error:
         raise EngineUnreachable(
             f"cannot connect to the engine at {address.text}: {error.strerror or error}",
-            hint=f"start it with `sudo sampand`, or point SAMPAN_HOST at a running one (now: {address.text})",
+            hint=_hint_unreachable(address),
         ) from None
+
+
+def _hint_unreachable(address: Address) -> str:
+    for variable in ("SAMPAN_HOST", "DOCKER_HOST"):
+        if os.environ.get(variable) == address.text:
+            return f"that address comes from {variable}; is an engine running there?"
+    if address.path:
+        return "start an engine with `sudo sampand`, or name a running one with -H or in SAMPAN_HOST"
+    return "is an engine listening there? sampand listens on TCP only when told so: -H tcp://…"
 
 
 def _wrap_tls(plain: Socket, address: Address) -> Socket:

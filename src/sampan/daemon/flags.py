@@ -86,7 +86,10 @@ class CommandLine(NamedTuple):
 def parse(arguments: Sequence[str], version: str) -> CommandLine:
     """The command line as configuration keys. Ends the process for `--help`, `--version` and usage errors."""
     parser = argparse.ArgumentParser(
-        prog="sampand", description="A container engine that speaks the Docker Engine API.", allow_abbrev=False
+        prog="sampand",
+        usage="sampand [OPTIONS]     (all of them: sampand --help)",
+        description="A container engine that speaks the Docker Engine API.",
+        allow_abbrev=False,
     )
     parser.add_argument("-v", "--version", action="version", version=f"sampand {version}")
     parser.add_argument("--config-file", default="", metavar="FILE", help="Configuration (/etc/sampan/daemon.json)")

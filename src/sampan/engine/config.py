@@ -180,6 +180,9 @@ def _read(path: str, required: bool) -> dict[str, Any]:
 def _check(config: EngineConfig) -> None:
     if config.log_level not in _LOG_LEVELS:
         raise InvalidArgument(f"invalid logging level: {config.log_level} (one of {', '.join(_LOG_LEVELS)})")
+    for host in config.hosts:
+        if not host.startswith(("unix://", "tcp://", "fd://")):
+            raise InvalidArgument(f"invalid bind address ({host}): use unix:///path, tcp://host:port or fd://")
     for label in config.labels:
         if "=" not in label:
             raise InvalidArgument(f"bad attribute format: {label}: labels are KEY=VALUE")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sampan.cli import flags
@@ -72,6 +74,7 @@ def test_help() -> None:
     ("words", "message"),
     [
         (["--foo"], "unknown flag: --foo"),
+        (["--evn", "a=b"], "unknown flag: --evn (did you mean --env?)"),
         (["-z"], "unknown shorthand flag: 'z' in -z"),
         (["-az"], "unknown shorthand flag: 'z' in -z"),
         (["--env"], "flag needs an argument: --env"),
@@ -84,7 +87,7 @@ def test_help() -> None:
     ],
 )
 def test_errors(words: list[str], message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")) as caught:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         parse(*words)
     assert caught.value.exit_code == 125
 

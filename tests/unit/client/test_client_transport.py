@@ -236,3 +236,11 @@ def test_a_message_is_given_out_as_soon_as_it_is_there() -> None:
     for message in streams.json_messages(pieces()):
         seen.append(message)
     assert len(seen) == 2
+
+
+def test_an_unreachable_engine_names_where_its_address_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    monkeypatch.delenv("SAMPAN_HOST", raising=False)
+    with pytest.raises(EngineUnreachable) as caught:
+        Engine("unix:///nonexistent/docker.sock").call("GET", "/_ping")
+    assert "DOCKER_HOST" in caught.value.hint

@@ -54,7 +54,9 @@ def test_a_missing_file_counts_only_if_named(tmp_path: Path) -> None:
         load(absent, {}, required=True)
 
 
-@pytest.mark.parametrize("arguments", [["--mtu", "big"], ["--debug=perhaps"], ["--label", "x", "--log-opt", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--mtu", "big"], ["--debug=perhaps"], ["--label", "x", "--log-opt", "x"], ["-H", "nonsense"]]
+)
 def test_bad_flags_are_refused(arguments: list[str]) -> None:
     with pytest.raises(InvalidArgument):
         load("/nonexistent", flags.parse(arguments, "0").flags, required=False)
