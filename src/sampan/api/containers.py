@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.api.routing import Json, Request, Route, encode_json
 from sampan.engine.containers import ending, stats
 from sampan.errors import InvalidArgument
+from sampan.spec.requests import CREATE, UPDATE
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -16,7 +17,7 @@ _STATS_INTERVAL_S = 1.0
 
 
 async def create(engine: Engine, request: Request) -> Json:
-    body = await request.json()
+    body = await request.json(CREATE, name="CreateRequest")
     container, warnings = await engine.containers.create(
         body, name=request.query("name"), platform=request.query("platform"), api_version=request.api_version
     )
@@ -86,7 +87,7 @@ async def rename(engine: Engine, request: Request) -> None:
 
 async def update(engine: Engine, request: Request) -> dict[str, Any]:
     engine.containers.get(request.path("id"))
-    body = await request.json()
+    body = await request.json(UPDATE, name="UpdateConfig")
     warnings = await engine.containers.update(request.path("id"), body)
     return {"Warnings": warnings or None}
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from sampan.api.routing import Json, Request, Route, Status
+from sampan.engine.builds.downloads import HttpFetcher
 from sampan.engine.commit import commit
 from sampan.engine.images import in_stream
 from sampan.errors import InvalidArgument
 from sampan.images.progress import Progress, error_message
 from sampan.registry.auth import Credentials, credentials_from, decode_header
+from sampan.spec.requests import RUN_CONFIG
+from sampan.tar.reader import Readable
 from sampan.types.platform import Platform
 
 if TYPE_CHECKING:
@@ -33,11 +39,11 @@ async def list_images(engine: Engine, request: Request) -> list[dict[str, Any]]:
 
 
 async def inspect_image(engine: Engine, request: Request) -> dict[str, Any]:
-    return engine.image_service.inspect(request.path("name"), request.api_version)
+    return engine.image_service.inspect(request.path("name"), request.api_version, _platform(request))
 
 
 async def image_history(engine: Engine, request: Request) -> list[dict[str, Any]]:
-    return engine.image_service.history(request.path("name"))
+    return engine.image_service.history(request.path("name"), _platform(request))
 
 
 async def tag_image(engine: Engine, request: Request) -> Status:
@@ -68,14 +74,21 @@ async def create_image(engine: Engine, request: Request) -> None:
 
 async def _import_image(engine: Engine, request: Request, platform: Platform | None) -> None:
     source = request.query("fromSrc")
-    if source != "-":
-        raise InvalidArgument(
-            f"import from {source} is not supported: fetch it and send it (curl … | sampan import - NAME)"
-        )
 
     async def work(progress: Progress) -> None:
+        if source == "-":
+            await import_from(request.body.as_file(), progress)
+            return
+        url = source if "://" in source else f"http://{source}"
+        progress.status(f"Downloading from {url}")
+        with tempfile.TemporaryDirectory(prefix="import-", dir=engine.config.data_root) as directory:
+            download = await HttpFetcher(purpose="").fetch(url, directory)
+            with open(download.path, "rb") as file:
+                await import_from(file, progress)
+
+    async def import_from(archive: Readable, progress: Progress) -> None:
         await engine.image_service.import_tar(
-            request.body.as_file(),
+            archive,
             request.query("repo"),
             request.query("tag"),
             platform=platform,
@@ -88,11 +101,11 @@ async def _import_image(engine: Engine, request: Request, platform: Platform | N
 
 
 async def push_image(engine: Engine, request: Request) -> None:
-    credentials = _credentials(request)
+    credentials, platform = _credentials(request), _platform(request)
     name, tag = request.path("name"), request.query("tag")
 
     async def work(progress: Progress) -> None:
-        await engine.image_service.push(name, tag, credentials, progress)
+        await engine.image_service.push(name, tag, platform, credentials, progress)
 
     await _stream(request, work)
 
@@ -103,7 +116,7 @@ async def save_images(engine: Engine, request: Request) -> None:
     if not names:
         names = [request.path("name")]
     names = [name for joined in names for name in joined.split(",") if name]
-    platforms = [Platform.parse(text) for text in request.query_list("platform") if text and not text.startswith("{")]
+    platforms = [_parse_platform(text) for text in request.query_list("platform") if text]
     archive = await engine.image_service.save(names, platforms)
     try:
         async with request.stream("application/x-tar") as stream:
@@ -136,7 +149,7 @@ async def check_credentials(engine: Engine, request: Request) -> dict[str, str]:
 
 
 async def commit_container(engine: Engine, request: Request) -> Json:
-    config = await request.json(required=False)
+    config = await request.json(RUN_CONFIG, name="CreateRequest", required=False)
     image_id = await commit(
         engine,
         request.query("container"),
@@ -158,6 +171,24 @@ async def bootstrap_image(engine: Engine, request: Request) -> None:
         await engine.image_service.bootstrap(request.query("name"), progress)
 
     await _stream(request, work)
+
+
+def _platform(request: Request) -> Platform | None:
+    text = request.query("platform")
+    return _parse_platform(text) if text else None
+
+
+def _parse_platform(text: str) -> Platform:
+    """A platform as newer endpoints take it: an OCI platform in JSON."""
+    if not text.startswith("{"):
+        return Platform.parse(text)
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"failed to parse platform: {error}") from None
+    if not found.get("os") or not found.get("architecture"):
+        raise InvalidArgument("both OS and Architecture must be provided")
+    return Platform.of(*(str(found.get(key) or "") for key in ("os", "architecture", "variant")))
 
 
 def _credentials(request: Request) -> Credentials:

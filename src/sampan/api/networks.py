@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.api.routing import Json, Request, Route, Status
 from sampan.engine import networks
 from sampan.engine.containers import networking
-from sampan.errors import InvalidArgument
+from sampan.spec.requests import NETWORK_CONNECT, NETWORK_CREATE, NETWORK_DISCONNECT
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -25,9 +25,7 @@ async def inspect(engine: Engine, request: Request) -> dict[str, Any]:
 
 
 async def create(engine: Engine, request: Request) -> Json:
-    body = await request.json()
-    if not isinstance(body, dict):
-        raise InvalidArgument("invalid JSON: expected an object")
+    body = await request.json(NETWORK_CREATE, name="CreateRequest")
     network = await engine.networks.create(body)
     return Json(201, {"Id": network.id, "Warning": ""})
 
@@ -37,18 +35,18 @@ async def remove(engine: Engine, request: Request) -> None:
 
 
 async def connect(engine: Engine, request: Request) -> Status:
-    body = await request.json()
+    body = await request.json(NETWORK_CONNECT, name="ConnectOptions")
     network = engine.networks.get(request.path("id"))
-    container = engine.containers.get(str(body.get("Container") or ""))
+    container = engine.containers.get(body.get("Container", ""))
     await networking.connect(engine, container, network.name, body.get("EndpointConfig") or {})
     return Status(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> Status:
-    body = await request.json()
+    body = await request.json(NETWORK_DISCONNECT, name="DisconnectOptions")
     network = engine.networks.get(request.path("id"))
-    container = engine.containers.get(str(body.get("Container") or ""))
-    await networking.disconnect(engine, container, network.name, force=bool(body.get("Force")))
+    container = engine.containers.get(body.get("Container", ""))
+    await networking.disconnect(engine, container, network.name, force=body.get("Force", False))
     return Status(200)
 
 

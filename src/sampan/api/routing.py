@@ -27,6 +27,7 @@ from sampan.api import hijack
 from sampan.api.http1 import Body, Connection
 from sampan.api.streams import ResponseStream
 from sampan.errors import InvalidArgument, NotFound
+from sampan.spec import go_json
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 API_VERSION = (1, 56)
 MIN_API_VERSION = (1, 24)
 _MAX_JSON_BYTES = 8 << 20
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,10 +115,12 @@ class Request:
         text = self.query(name)
         if text == "":
             return default
-        try:
-            return int(text)
-        except ValueError:
-            raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+        if not _INTEGER.fullmatch(text):
+            raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        # Python refuses to convert more than 4,300 digits; more than 20 are out of range whatever they are.
+        if len(text) > 20 or not -(1 << 63) <= (number := int(text)) < 1 << 63:
+            raise InvalidArgument(f'strconv.ParseInt: parsing "{text}": value out of range')
+        return number
 
     def filters(self, parameter: str = "filters") -> dict[str, list[str]]:
         """The `filters` parameter in either form that clients send: `{"k": ["v"]}` or `{"k": {"v": true}}`.
@@ -128,21 +132,21 @@ class Request:
         if not text:
             return {}
         try:
-            raw = msgspec.json.decode(text)
+            raw = go_json.parse(text)
             return {
                 str(key): [str(value) for value in values]
                 if isinstance(values, list)
                 else [str(value) for value, wanted in values.items() if wanted]
                 for key, values in raw.items()
             }
-        except (msgspec.DecodeError, AttributeError, TypeError):
+        except (InvalidArgument, AttributeError, TypeError):
             raise InvalidArgument(f"invalid filter: {text!r} is not a JSON object of filters") from None
 
-    async def json(self, required: bool = True) -> Any:
-        """The body as JSON; None if it is empty and not `required`.
+    async def json(self, shape: go_json.Shape = go_json.ANY, *, name: str = "", required: bool = True) -> Any:
+        """The body as JSON of `shape`, whose Go type is called `name`; None if it is empty and not `required`.
 
         Raises:
-            InvalidArgument: wrong Content-Type or not one JSON document, in Docker's words.
+            InvalidArgument: wrong Content-Type, not one JSON document, a value of the wrong type, in Docker's words.
         """
         try:
             data = await self.body.read(_MAX_JSON_BYTES)
@@ -155,11 +159,14 @@ class Request:
             return None
         self._check_content_type()
         try:
-            return msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
-            if "trailing" in str(error):
+            found = go_json.parse(data)
+            if found is None:
+                return {} if required else None
+            return go_json.conform(found, shape, name)
+        except InvalidArgument as error:
+            if "trailing" in error.message:
                 raise InvalidArgument("unexpected content after JSON") from None
-            raise InvalidArgument(f"invalid JSON: {error}") from None
+            raise InvalidArgument(f"invalid JSON: {error.message}") from None
 
     def _check_content_type(self) -> None:
         content_type = self.header("content-type")

@@ -55,7 +55,7 @@ async def stream_events(engine: Engine, request: Request) -> None:
             await stream.send(_to_json(event) + b"\n")
 
 
-_SECONDS = re.compile(r"(-?\d+)(?:\.(\d{1,9}))?")
+_SECONDS = re.compile(r"(-?[0-9]{1,18})(?:\.([0-9]{1,9}))?")
 
 
 def _time_ns(text: str) -> int | None:

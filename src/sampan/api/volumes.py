@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.api.routing import Json, Request, Route
 from sampan.engine import volumes
+from sampan.spec.requests import VOLUME_CREATE
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -17,9 +18,9 @@ async def list_volumes(engine: Engine, request: Request) -> dict[str, Any]:
 
 
 async def create(engine: Engine, request: Request) -> Json:
-    body = await request.json(required=False) or {}
+    body = await request.json(VOLUME_CREATE, name="CreateOptions", required=False) or {}
     volume = await engine.volumes.create(
-        str(body.get("Name") or ""), str(body.get("Driver") or ""), body.get("Labels"), body.get("DriverOpts")
+        body.get("Name", ""), body.get("Driver", ""), body.get("Labels"), body.get("DriverOpts")
     )
     return Json(201, volumes.describe(engine, volume))
 

@@ -19,10 +19,10 @@ def signal_number(text: str) -> int:
         InvalidArgument: no such signal (`0` is none).
     """
     if text.isdecimal():
-        number = int(text)
+        number = int(text) if len(text) <= 3 else 0
         if 1 <= number <= 64:
             return number
-        raise InvalidArgument(f"invalid signal: {text}")
+        raise InvalidArgument(f"invalid signal: {text[:100]}")
     number = _BY_NAME.get(text.upper().removeprefix("SIG"), 0)
     if not number:
         raise InvalidArgument(f"invalid signal: {text}")
