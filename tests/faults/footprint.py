@@ -13,6 +13,8 @@ from tests.conftest import EngineProcess
 
 CGROUPS = Path("/sys/fs/cgroup")
 
+_ROLE_OF_CHILD = {"sampand": "zygote", "zygote": "spare", "spare": "launcher", "launcher": "reserve"}
+
 
 class Footprint:
     """Looks at the host from outside; asks the engine nothing."""
@@ -25,8 +27,8 @@ class Footprint:
         self._marker = engine.marker.encode()
 
     def processes(self) -> dict[int, str]:
-        """Our own processes (not those of containers) by pid: `sampand`, `zygote`, `spare`, `launcher` or `shim`; a worker in
-        a container's root counts as `shim`."""
+        """Our own processes (not those of containers) by pid: `sampand`, `zygote`, `spare`, `launcher`, `reserve` or
+        `shim`; a worker in a container's root counts as `shim`."""
         parents = {pid: _parent(pid) for pid in _pids() if self._marker in _read(f"/proc/{pid}/environ")}
         roles: dict[int, str] = {}
         for pid in sorted(parents, key=lambda each: _depth(each, parents)):
@@ -34,7 +36,7 @@ class Footprint:
             if b"/sampand\0" in _read(f"/proc/{pid}/cmdline"):
                 roles[pid] = "sampand"
             else:
-                roles[pid] = {"sampand": "zygote", "zygote": "spare", "spare": "launcher"}.get(parent, "shim")
+                roles[pid] = _ROLE_OF_CHILD.get(parent, "shim")
         for task in self.tasks().values():
             if task.get("shim_pid") in roles:
                 roles[task["shim_pid"]] = "shim"

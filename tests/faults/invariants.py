@@ -14,7 +14,7 @@ from tests.faults.footprint import Footprint
 
 SETTLE_S = 15.0
 _RESTING = {"created", "running", "paused", "exited"}
-_OWN_PROCESSES = {"sampand", "zygote", "spare", "launcher"}
+_OWN_PROCESSES = {"sampand", "zygote", "spare", "launcher", "reserve"}
 
 
 def check(engine: EngineProcess) -> None:

@@ -25,7 +25,7 @@ from tests.faults import invariants
 from tests.faults.footprint import Footprint
 from tests.faults.work import Work
 
-_ROLES = ("sampand", "zygote", "spare", "launcher", "shim")
+_ROLES = ("sampand", "zygote", "spare", "launcher", "reserve", "shim")
 _CLIENT_TIMEOUT_S = 60.0
 
 

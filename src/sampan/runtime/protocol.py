@@ -48,7 +48,12 @@ class Raw(NamedTuple):
     @property
     def lane(self) -> int:
         """What the sender of `encode` said: enough for the zygote to choose a child's code without parsing."""
-        return self.data[0] >> 4
+        return lane_of(self.data)
+
+
+def lane_of(beginning: bytes) -> int:
+    """The lane of a datagram of which only the beginning is known, as by MSG_PEEK."""
+    return beginning[0] >> 4
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -69,9 +74,11 @@ def encode(body: dict[str, Any], blob: bytes = b"", lane: int = 0) -> tuple[byte
     return _HEAD.pack(_MEMFD | lane << 4, 0), memfd
 
 
-def send(sock: socket.socket, body: dict[str, Any], *, blob: bytes = b"", fds: Sequence[int] = ()) -> None:
+def send(
+    sock: socket.socket, body: dict[str, Any], *, blob: bytes = b"", fds: Sequence[int] = (), lane: int = 0
+) -> None:
     """Send one message. Raises OSError as sendmsg(2) does; BlockingIOError if the socket is non-blocking and full."""
-    data, memfd = encode(body, blob)
+    data, memfd = encode(body, blob, lane)
     try:
         send_encoded(sock, data, ([] if memfd is None else [memfd]) + list(fds))
     finally:

@@ -27,7 +27,8 @@ from sampan.runtime.shim.attach import discard
 from sampan.runtime.shim.files import process_start_ticks, remove_task_dir, replace_file, write_file
 from sampan.runtime.shim.stdio import Pipes, make_pipes
 
-MAY_IDLE = b"i"
+LANE_SERVE, LANE_IDLE = 0, 1
+"""Of the hand-over: whether the shim may leave it in its socket until something happens."""
 encode = json.JSONEncoder().encode
 
 
@@ -179,7 +180,7 @@ class Launcher:
     def hand_over(
         self, shim: socket.socket, anything: select.epoll, control: socket.socket, clients: list[int]
     ) -> None:
-        """Give the shim what it needs, then tell the engine. First the descriptors that an idle shim watches."""
+        """Tell the engine, then give the shim what it needs. First the descriptors that an idle shim watches."""
         body = self._body
         assert self._listener is not None
         watched = [control.fileno(), self._listener.fileno(), self._pidfd]
@@ -198,13 +199,13 @@ class Launcher:
         if may_idle:
             for fd in watched:
                 anything.register(fd, select.EPOLLIN)
-        shim.send(MAY_IDLE if may_idle else b"n")
-        protocol.send(shim, state, fds=[*watched, *others, *clients])
         answer = {"seq": body["seq"], "pid": self._pid, "started_at_ns": self._started_at_ns}
-        try:
+        try:  # first: without an answer the engine would wait as long as the shim holds the channel
             protocol.send(control, answer)
         except OSError:
             pass  # the engine died; the container lives
+        lane = LANE_IDLE if may_idle else LANE_SERVE
+        protocol.send(shim, state, fds=[*watched, *others, *clients], lane=lane)  # one message: all or nothing
 
     def abandon(self) -> None:
         """Undo a start that failed: kill what runs, remove the cgroup and the task's directory."""

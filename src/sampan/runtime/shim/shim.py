@@ -64,15 +64,15 @@ def run(requests: socket.socket, notify: int, hot: list[Range]) -> None:
     if not ours.recv(1):  # no request, or one for a worker
         return
     set_parent_death_signal(0)  # from here on the zygote may die without us
-    started = ours.recv(1)
-    if not started:
+    beginning = ours.recv(1, socket.MSG_PEEK)
+    if not beginning:
         os.waitpid(launcher, 0)
         _kill_children()
         return
     # Most containers do nothing most of the time, and a shim that has executed little has copied few of the zygote's
     # pages. So it does not even receive the hand-over: the launcher put its descriptors into `anything`, and they stay
     # in the socket's queue until the first of them has something to say.
-    if started == launching.MAY_IDLE:
+    if protocol.lane_of(beginning) == launching.LANE_IDLE:
         _idle(launcher, anything)
         if _container_ended(launcher):  # what follows is to be quick, and this memory is given back at once
             populate(hot)
