@@ -92,7 +92,7 @@ def _dimension(request: Request, name: str, word: str) -> int:
     text = request.query(name)
     if not text.isascii() or not text.isdigit():
         raise InvalidArgument(f'invalid resize {word} "{text}": invalid syntax')
-    value = int(text)
+    value = int(text) if len(text) <= 20 else _MAX_SIZE + 1
     if value > _MAX_SIZE:
         raise InvalidArgument(f'invalid resize {word} "{text}": value out of range')
     return min(value, 0xFFFF)
