@@ -20,6 +20,7 @@ import h11
 
 # Docker's limit for a request's head (net/http's DefaultMaxHeaderBytes); long filters travel in the URL.
 _MAX_HEAD_BYTES = 1 << 20
+_LINGER_S = 0.5
 _DISCARD_BYTES = 256 << 10
 _BODY_HIGH_WATER_BYTES = 1 << 20
 _PIPELINE_HIGH_WATER_BYTES = 64 << 10
@@ -281,12 +282,22 @@ class Connection(asyncio.Protocol):
         if self._detached:
             return
         if self._lost or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            # A body that nobody read is not worth reading: closing tells the client.
-            self.close()
+            self._close_unread()
             return
         self._http.start_next_cycle()
         self.resume_reading()
         self._advance()
+
+    def _close_unread(self) -> None:
+        """A body that nobody read is not worth reading: closing tells the client. Not at once: to one that is still
+        sending, a closed socket is an error that hides the answer. Go's server does the same, and waits as long."""
+        if self._lost or not self.transport.can_write_eof():
+            self.close()
+            return
+        self._closing = True
+        self.pause_reading()
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self.close)
 
     def _refuse(self, error: h11.RemoteProtocolError) -> None:
         if self._task is None and self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:

@@ -81,7 +81,7 @@ async def _import_image(engine: Engine, request: Request, platform: Platform | N
             return
         url = source if "://" in source else f"http://{source}"
         progress.status(f"Downloading from {url}")
-        with tempfile.TemporaryDirectory(prefix="import-", dir=engine.config.data_root) as directory:
+        with tempfile.TemporaryDirectory(prefix="import-", dir=engine.image_service.scratch) as directory:
             download = await HttpFetcher(purpose="").fetch(url, directory)
             with open(download.path, "rb") as file:
                 await import_from(file, progress)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from sampan.content.layers import TarStream
@@ -41,6 +43,11 @@ class ImageService:
         self.in_use = in_use
         self._puller = Puller(registry, store.blobs, store.layers)
         self._pusher = Pusher(registry, store.blobs, store.layers)
+
+    @property
+    def scratch(self) -> str:
+        """A directory on the store's file system; what a killed engine left in it goes at the next start."""
+        return os.path.join(self.store.layers.root, "tmp")
 
     async def close(self) -> None:
         """Stop transfers' threads and drop the connections to registries."""
@@ -90,13 +97,19 @@ class ImageService:
             self.store.layers.info(chain_id).size_bytes for chain_id in image.chain_ids if users.get(chain_id, 0) > 1
         )
 
-    def inspect(self, name: str, version: Version) -> dict[str, Any]:
+    def inspect(self, name: str, version: Version, platform: Platform | None = None) -> dict[str, Any]:
         """The body of `GET /images/{name}/json`. Raises NotFound."""
-        return inspect(self.store, self.store.get(name), version)
+        return inspect(self.store, self._get(name, platform), version)
 
-    def history(self, name: str) -> list[dict[str, Any]]:
+    def history(self, name: str, platform: Platform | None = None) -> list[dict[str, Any]]:
         """The body of `GET /images/{name}/history`. Raises NotFound."""
-        return self.store.history(self.store.get(name))
+        return self.store.history(self._get(name, platform))
+
+    def _get(self, name: str, platform: Platform | None) -> Image:
+        """The image of a name, which must be for `platform`."""
+        image = self.store.get(name)
+        _check_platform(image, name, platform)
+        return image
 
     # --- changes
 
@@ -141,6 +154,8 @@ class ImageService:
         """The archive of `docker save`, to be read in a thread and closed. Raises NotFound."""
         from sampan.images import archive
 
+        for name, platform in product(names, platforms):
+            self._get(name, platform)
         return archive.save(self.store, names)
 
     async def load(self, source: Readable, *, quiet: bool, progress: Progress) -> None:
@@ -194,14 +209,12 @@ class ImageService:
             state = "Downloaded newer image" if newer else "Image is up to date"
             progress.status(f"Status: {state} for {shown}")
         self.store.event("pull", image, reference.familiar())
-        if platform is not None and not platform.matches(image.platform):
-            raise NotFound(
-                f"image with reference {reference.familiar()} was found but does not match the specified platform: "
-                f"wanted {platform}, actual: {image.platform}"
-            )
+        _check_platform(image, reference.familiar(), platform)
         return image
 
-    async def push(self, name: str, tag: str, credentials: Credentials, progress: Progress) -> None:
+    async def push(
+        self, name: str, tag: str, platform: Platform | None, credentials: Credentials, progress: Progress
+    ) -> None:
         """`docker push`: one tag, or all tags of the repository if none is given.
 
         Raises:
@@ -216,6 +229,7 @@ class ImageService:
             image = self.store.find(each.canonical())
             if image is None:
                 raise NotFound(f"tag does not exist: {each.familiar()}" if self._tags_of(each) else _no_tag(each))
+            _check_platform(image, each.familiar(), platform)
             with self.store.lease(image):
                 pushed = await self._pusher.push(image, each, credentials, progress)
             if self.store.find(image.id) is not None:
@@ -268,6 +282,14 @@ def named(name: str, tag: str) -> Reference:
     if not tag:
         return reference
     return reference.with_digest(tag) if ":" in tag else reference.with_tag(tag)
+
+
+def _check_platform(image: Image, name: str, wanted: Platform | None) -> None:
+    if wanted is not None and not wanted.matches(image.platform):
+        raise NotFound(
+            f"image with reference {name} was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {image.platform}"
+        )
 
 
 def _no_tag(reference: Reference) -> str:

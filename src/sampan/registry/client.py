@@ -246,7 +246,7 @@ class Repository:
                 method, url, headers=headers, data=body() if body else None, allow_redirects=False, ssl=tls
             )
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError) as error:
-            raise connection_failed(method, url, error) from error
+            raise _not_reached(method, url, error) from error
         except (aiohttp.ClientError, ValueError) as error:
             raise Internal(f'{method.capitalize()} "{url}": {error}') from error
 
@@ -325,3 +325,11 @@ async def retried(
 
 
 __all__ = ["NotFound", "Registry", "Repository", "retried"]
+
+
+def _not_reached(method: str, url: str, error: BaseException) -> SampanError:
+    """Of a registry that cannot be reached Docker names the address that it asks first, whatever was wanted of it."""
+    parts = urlsplit(url)
+    if isinstance(error, aiohttp.ClientConnectorError) and parts.path.startswith("/v2/"):
+        return connection_failed("GET", f"{parts.scheme}://{parts.netloc}/v2/", error)
+    return connection_failed(method, url, error)

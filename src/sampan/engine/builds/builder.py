@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -25,7 +25,7 @@ from sampan.build.executor import Executor
 from sampan.build.image import StageImage
 from sampan.build.inputs import Inputs
 from sampan.build.options import BuildOptions
-from sampan.build.plan import make_plan, target_stage
+from sampan.build.plan import Plan, make_plan, target_stage
 from sampan.build.run_mounts import RunMounts
 from sampan.build.solver import Session, Solver
 from sampan.build.unpack import is_archive
@@ -64,6 +64,10 @@ class PreparedBuild:
     @property
     def context(self) -> str:
         return os.path.join(self.directory, "context")
+
+
+Receive = Callable[[PreparedBuild], Awaitable[bytes]]
+ShownBy = Callable[[Plan, Session, BuildCache, ClassicReport, BuildOptions], ClassicBuild]
 
 
 class Builder:
@@ -117,11 +121,15 @@ class Builder:
     # --- a build
 
     async def prepare(self, options: BuildOptions, body: Readable | None) -> PreparedBuild:
-        """Receive the context and read the Dockerfile.
+        """Receive the context from `body` or from `options.remote`, and read the Dockerfile.
 
         Raises:
             InvalidArgument, Internal: in Docker's words; nothing is left behind.
         """
+        return await self.prepare_with(options, lambda prepared: self._receive(prepared, body))
+
+    async def prepare_with(self, options: BuildOptions, receive: Receive) -> PreparedBuild:
+        """As `prepare`, where `receive` puts the context into its place and gives the Dockerfile's content."""
         if options.squash:
             raise InvalidArgument("squash is only supported with experimental mode")
         if options.platform:
@@ -133,7 +141,7 @@ class Builder:
         for directory in (prepared.directory, prepared.context, f"{prepared.directory}/downloads"):
             os.mkdir(directory, 0o700)
         try:
-            content = await self._receive(prepared, body)
+            content = await receive(prepared)
             prepared.file = build_stages(parse(content))
             target_stage(prepared.file, options.target)
             return prepared
@@ -207,6 +215,12 @@ class Builder:
         return None
 
     async def _run(self, prepared: PreparedBuild, report: ClassicReport) -> str:
+        image_id, plan = await self.solve(prepared, report, ClassicBuild)
+        await report.built(image_id, [tag.familiar() for tag in prepared.tags], plan.unconsumed)
+        return image_id
+
+    async def solve(self, prepared: PreparedBuild, report: ClassicReport, shown_by: ShownBy) -> tuple[str, Plan]:
+        """Plan and work; gives the id of the image, which is recorded and tagged. Raises what a step failed with."""
         assert prepared.file is not None
         options = prepared.options
         use_cache = not options.no_cache and self._cache_wanted(options.cache_from)
@@ -224,9 +238,7 @@ class Builder:
             async with Session(self._solver, inputs, use_cache=use_cache, quiet=False) as session:
                 shown = ClassicBuild(plan, session, self.cache, report, options, use_cache=use_cache)
                 image = await _first_failure(shown.run(), session.solve(plan.target.node))
-                image_id = self._record(image, prepared.tags)
-        await report.built(image_id, [tag.familiar() for tag in prepared.tags], plan.unconsumed)
-        return image_id
+                return self._record(image, prepared.tags), plan
 
     def _cache_wanted(self, cache_from: list[str]) -> bool:
         """As dockerd: images to take the cache from, none of which is here, mean no cache."""

@@ -1,4 +1,4 @@
-"""Downloads for builds: ADD of URLs, and contexts that a URL names."""
+"""Downloads by URL: for ADD, for contexts of builds, for `docker import`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _MAX_REDIRECTS = 10
 
 
 class HttpFetcher:
-    """Fetches over http and https. Redirects are followed within these two, and never from https to http."""
+    """Fetches over http and https. Redirects are followed within these two, and never from https to http.
+    `purpose` stands in front of its errors."""
+
+    def __init__(self, purpose: str = "ADD failed: ") -> None:
+        self._purpose = purpose
 
     async def fetch(self, url: str, directory: str) -> Download:
         """The body of `url` as a file in `directory`.
@@ -37,13 +41,13 @@ class HttpFetcher:
                 ) as response:
                     return await self._receive(url, response, directory)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise InvalidArgument(f"ADD failed: {connection_failed('GET', url, error).message}") from error
+            raise InvalidArgument(f"{self._purpose}{connection_failed('GET', url, error).message}") from error
 
     async def _receive(self, url: str, response: aiohttp.ClientResponse, directory: str) -> Download:
         if any(step.url.scheme == "https" for step in response.history) and response.url.scheme != "https":
-            raise InvalidArgument(f'ADD failed: Get "{url}": refusing a redirect from https to http')
+            raise InvalidArgument(f'{self._purpose}Get "{url}": refusing a redirect from https to http')
         if response.status >= 400:
-            raise InvalidArgument(f"ADD failed: failed to GET {url} with status {response.status} {response.reason}")
+            raise InvalidArgument(f"{self._purpose}failed to GET {url} with status {response.status} {response.reason}")
         path = os.path.join(directory, os.urandom(8).hex())
         digest = hashlib.sha256()
         with open(path, "xb") as file:

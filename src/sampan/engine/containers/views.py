@@ -165,7 +165,9 @@ def networks(engine: Engine, container: Container, api_version: Version) -> dict
         if api_version < (1, 48):
             del settings["GwPriority"]
         found[name] = settings
-        if live is None and container.was_started:  # host and none have no endpoints of ours, an ended one has lost its own
+        if (
+            live is None and container.was_started
+        ):  # host and none have no endpoints of ours, an ended one has lost its own
             found[name]["NetworkID"] = _network_id(engine, name)
     return found
 
