@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from sampan.api.routing import API_VERSION, MIN_API_VERSION, Request, Route
 from sampan.engine import events, system
 from sampan.errors import InvalidArgument, NotFound, NotSupported, Unavailable
+from sampan.types.times import parse_rfc3339_ns
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -65,7 +65,7 @@ def _time_ns(text: str) -> int | None:
     if match := _SECONDS.fullmatch(text):
         return int(match[1]) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0"))
     try:
-        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1e9)
+        return parse_rfc3339_ns(text)
     except ValueError:
         raise InvalidArgument(f'invalid value "{text}": neither a Unix time nor RFC 3339') from None
 

@@ -6,7 +6,6 @@ the results, so that a build that is answered from the cache gives the very same
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +18,7 @@ from sampan.build.progress import Result
 from sampan.build.state import StageState
 from sampan.types.digest import Digest, sha256_of
 from sampan.types.platform import Platform
+from sampan.types.times import rfc3339
 
 _encode = msgspec.json.Encoder().encode
 
@@ -117,10 +117,3 @@ class StageImage:
 def printable(text: str) -> str:
     """JSON cannot hold bytes that are not UTF-8: they become U+FFFD, as in Go."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def rfc3339(time_ns: int) -> str:
-    """RFC 3339 with nanoseconds, without zeros at the end, as Go's RFC3339Nano."""
-    seconds, fraction = divmod(time_ns, 10**9)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z" if fraction else text + "Z"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sampan.errors import InvalidArgument
 from sampan.spec.dockerfile.suggest import did_you_mean
+from sampan.types.sizes import parse_size_bytes
 
 _KINDS = ("bind", "cache", "tmpfs", "secret", "ssh")
 _ALIASES = {
@@ -25,7 +26,6 @@ _KNOWN = (
     *("type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required"),
     *("mode", "uid", "gid", "size", "env"),
 )
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
 
 
 class MountSpec(NamedTuple):
@@ -123,10 +123,7 @@ def _number(fields: dict[str, str], name: str, default: int, base: int) -> int:
 
 
 def _size(text: str) -> int:
-    digits = text.rstrip("bBkKmMgG")
-    unit = _UNITS.get(text[len(digits) :].lower())
-    if not text:
-        return 0
-    if unit is None or not digits.isdecimal():
-        raise InvalidArgument(f"invalid value for size: {text}")
-    return int(digits) * unit
+    try:
+        return parse_size_bytes(text) if text else 0
+    except ValueError:
+        raise InvalidArgument(f"invalid value for size: {text}") from None

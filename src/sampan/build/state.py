@@ -11,10 +11,10 @@ from typing import Any
 
 from sampan.build.arguments import StageArguments
 from sampan.errors import InvalidArgument
-from sampan.spec.dockerfile.durations import format_duration
 from sampan.spec.dockerfile.syntax import Command, Healthcheck
-from sampan.spec.dockerfile.words import go_quote
+from sampan.types.durations import format_duration
 from sampan.types.platform import Platform
+from sampan.types.quoting import go_quote
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ["/bin/sh", "-c"]

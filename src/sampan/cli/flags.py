@@ -227,15 +227,15 @@ def _uint16(value: str) -> int:
 
 
 def _bytes(value: str) -> int:
-    from sampan.cli.human import parse_size
+    from sampan.types.sizes import parse_size_bytes
 
-    return -1 if value == "-1" else parse_size(value)
+    return -1 if value == "-1" else parse_size_bytes(value)
 
 
 def _duration(value: str) -> int:
-    from sampan.cli.human import parse_duration
+    from sampan.types.durations import parse_duration_ns
 
-    return parse_duration(value)
+    return parse_duration_ns(value)
 
 
 def _decimal(value: str) -> int:

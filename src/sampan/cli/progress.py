@@ -10,9 +10,9 @@ import os
 import time
 
 from sampan.cli import terminal
-from sampan.cli.human import decimal_size
 from sampan.client.streams import json_messages
 from sampan.errors import SampanError, from_status
+from sampan.types.sizes import decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

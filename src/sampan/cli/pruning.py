@@ -21,7 +21,7 @@ def report_images(entries: list[dict[str, str]] | None) -> None:
 
 
 def reclaimed(answer: dict[str, Any], label: str = "Total reclaimed space") -> None:
-    from sampan.cli.human import decimal_size
+    from sampan.types.sizes import decimal_size
 
     separator = ":\t" if label == "Total" else ": "
     sys.stdout.write(f"{label}{separator}{decimal_size(answer.get('SpaceReclaimed') or 0)}\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from sampan.cli.human import ago, decimal_size, local_time
+from sampan.cli.human import ago, local_time
 from sampan.cli.listing import Listing, short_id
 from sampan.cli.references import split_tag
+from sampan.types.sizes import decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from sampan.cli.human import ago, decimal_size, local_time, parse_time
+from sampan.cli.human import ago, local_time, parse_time
 from sampan.cli.listing import Listing, joined_labels, short_id, shorten
+from sampan.types.sizes import decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

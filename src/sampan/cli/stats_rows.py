@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sampan.cli.human import binary_size, decimal_size
 from sampan.cli.listing import Listing
+from sampan.types.sizes import binary_size, decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sampan.errors import InvalidArgument
+from sampan.types.sizes import parse_size_bytes
 
 
 class Flag(NamedTuple):
@@ -126,9 +127,10 @@ def _int(name: str, text: str) -> int:
 
 
 def _size(name: str, text: str) -> int:
-    digits = text.rstrip("bBkKmMgG")
-    unit = text[len(digits) :].lower().rstrip("b")[:1]
-    return _int(name, digits) << {"": 0, "k": 10, "m": 20, "g": 30}[unit]
+    try:
+        return parse_size_bytes(text)
+    except ValueError as error:
+        raise InvalidArgument(f'invalid argument "{text}" for "{name}" flag: {error}') from None
 
 
 def _pair(name: str, text: str) -> tuple[str, str]:

@@ -7,11 +7,10 @@ from typing import Any
 
 from sampan.images.image import Image
 from sampan.images.store import ImageStore
-from sampan.spec.oci_image import format_time_ns
+from sampan.types.times import ZERO_TIME, rfc3339
 
 Version = tuple[int, int]
 
-_NEVER = "0001-01-01T00:00:00Z"
 # What of a container's configuration an image has too; the rest (Hostname, Tty, Attach…) is the container's alone.
 _KEYS_TEXT = """
 User ExposedPorts Env Entrypoint Cmd Volumes WorkingDir Labels StopSignal Healthcheck OnBuild Shell ArgsEscaped
@@ -67,14 +66,14 @@ def inspect(store: ImageStore, image: Image, version: Version) -> dict[str, Any]
     graph = {"UpperDir": lower[0]} if lower else {}
     if len(lower) > 1:
         graph = {"LowerDir": ":".join(lower[1:]), **graph}
-    tagged_at = format_time_ns(image.tagged_at_ns) if image.tagged_at_ns else _NEVER
+    tagged_at = rfc3339(image.tagged_at_ns) if image.tagged_at_ns else ZERO_TIME
     body: dict[str, Any] = {
         "Id": image.id,
         "RepoTags": image.repo_tags,
         "RepoDigests": image.repo_digests,
         "Parent": image.parent,
         "Comment": _comment(config),
-        "Created": image.created or (_NEVER if version < (1, 44) else None),
+        "Created": image.created or (ZERO_TIME if version < (1, 44) else None),
         "DockerVersion": config.get("docker_version") or "",
         "Author": config.get("author") or "",
         "Config": _run_config(image.run_config, version),

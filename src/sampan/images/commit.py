@@ -12,10 +12,11 @@ from sampan.images.config_changes import apply_changes, merge_environment
 from sampan.images.fresh_layer import fresh_layer
 from sampan.images.image import Image
 from sampan.images.store import ImageStore
-from sampan.spec.oci_image import EMPTY_RUN_CONFIG, encode_config, format_time_ns
+from sampan.spec.oci_image import EMPTY_RUN_CONFIG, encode_config
 from sampan.tar.reader import Readable
 from sampan.types.platform import Platform
 from sampan.types.reference import Reference
+from sampan.types.times import rfc3339
 
 # sha256 of the two zero blocks that end every archive: a layer without entries
 EMPTY_LAYER_DIFF_ID = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
@@ -113,7 +114,7 @@ def child_config(
         if chosen.variant:
             result["variant"] = chosen.variant
     empty = layer is None or layer.diff_id == EMPTY_LAYER_DIFF_ID
-    step: dict[str, Any] = {"created": format_time_ns(created_ns)}
+    step: dict[str, Any] = {"created": rfc3339(created_ns)}
     step |= {
         key: value for key, value in (("author", author), ("created_by", created_by), ("comment", comment)) if value
     }

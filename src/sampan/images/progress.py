@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from sampan.types.sizes import decimal_size
+
 _BAR_INTERVAL_S = 0.1
 _BAR_WIDTH = 50
 
@@ -77,19 +79,10 @@ class Progress:
 def draw_bar(current: int, total: int) -> str:
     """The `progress` text of a message, as Docker's pkg/jsonmessage draws it on a wide terminal."""
     if total <= 0:
-        return f"{human_size(current):>8}" if current > 0 else ""
+        return f"{decimal_size(current):>8}" if current > 0 else ""
     filled = min(int(current / total * 100) // 2, _BAR_WIDTH)
     box = f"[{'=' * filled}>{' ' * (_BAR_WIDTH - filled)}] "
-    return box + (f"{human_size(current):>8}" + (f"/{human_size(total)}" if current <= total else ""))
-
-
-def human_size(size_bytes: float) -> str:
-    """Four digits and a decimal unit, as go-units' `HumanSize`: `1.234kB`."""
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size_bytes < 1000 or unit == "PB":
-            break
-        size_bytes /= 1000
-    return f"{size_bytes:.4g}{unit}"
+    return box + (f"{decimal_size(current):>8}" + (f"/{decimal_size(total)}" if current <= total else ""))
 
 
 def error_message(message: str) -> dict[str, Any]:

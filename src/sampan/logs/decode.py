@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import calendar
 import json
 import os
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from sampan.logs.files import paths
 from sampan.logs.local import HEADER, MAX_PAYLOAD_BYTES, OVERHEAD_BYTES, previous_record
+from sampan.types.times import parse_rfc3339_ns
 
 MAX_LINE_BYTES = 16 * 1024
 _BLOCK_BYTES = 1 << 18
@@ -212,13 +211,6 @@ def _parse_entries(entries: list[bytes]) -> list[Any]:
         except ValueError:
             continue
     return found
-
-
-def parse_rfc3339_ns(text: str) -> int:
-    """Nanoseconds since the epoch of a UTC time stamp as Docker writes it."""
-    seconds, _, fraction = text.rstrip("Z").partition(".")
-    whole = calendar.timegm(time.strptime(seconds, "%Y-%m-%dT%H:%M:%S"))
-    return whole * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
 
 
 def local_tail_start(path: str, lines: int) -> tuple[str, int] | None:

@@ -12,6 +12,7 @@ import os
 import time
 
 from sampan.logs.local import rotate
+from sampan.types.times import rfc3339
 
 MAX_LINE_BYTES = 16 * 1024
 DEFAULT_MAX_SIZE_BYTES = 100 * 1000 * 1000
@@ -62,7 +63,7 @@ class JsonFileWriter:
             self._append(self._encode_pieces(stream, pieces))
 
     def _tail(self, stream: int) -> str:
-        return f',"stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339_nano(time.time_ns())}"}}\n'
+        return f',"stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339(time.time_ns())}"}}\n'
 
     def _encode_lines(self, stream: int, lines: bytes) -> bytes:
         """Whole lines, as many as a read brought: one pass for all, where none needs to be cut."""
@@ -128,17 +129,3 @@ def _pieces(line: bytes) -> list[bytes]:
     if len(line) <= MAX_LINE_BYTES:
         return [line]
     return [line[start : start + MAX_LINE_BYTES] for start in range(0, len(line), MAX_LINE_BYTES)]
-
-
-def rfc3339_nano(time_ns: int) -> str:
-    """UTC with nanoseconds, trailing zeros of the fraction removed, as Go's RFC3339Nano."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    fraction = f"{nanoseconds:09d}".rstrip("0")
-    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
-
-
-def rfc3339_nano_fixed(time_ns: int) -> str:
-    """UTC with all nine digits, as the `timestamps` option of logs prints it."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from sampan.network import predefined
 from sampan.network.ipam import DEFAULT_POOLS, choose_subnet, complete, overlap
 from sampan.network.model import IPNetwork, Network, NetworkSettings, Subnet
 from sampan.network.registry import Registry
-from sampan.network.timestamp import now_rfc3339
+from sampan.types.times import rfc3339
 
 _INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}")
 _MTU = "com.docker.network.driver.mtu"
@@ -41,7 +42,7 @@ def define(
         id=network_id,
         name=name,
         driver=driver,
-        created=now_rfc3339(),
+        created=rfc3339(time.time_ns()),
         internal=bool(body.get("Internal")),
         attachable=bool(body.get("Attachable")),
         enable_ipv4=body.get("EnableIPv4") is not False,

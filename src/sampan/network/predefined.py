@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from ipaddress import ip_interface, ip_network
 
 from sampan.errors import InvalidArgument
@@ -10,7 +11,7 @@ from sampan.network.ipam import DEFAULT_POOLS, choose_subnet, complete, overlap
 from sampan.network.links import Links
 from sampan.network.model import IPNetwork, Network, NetworkSettings, Subnet
 from sampan.network.registry import Registry
-from sampan.network.timestamp import now_rfc3339
+from sampan.types.times import rfc3339
 
 NAMES = ("bridge", "host", "none")
 
@@ -25,7 +26,7 @@ def ensure(registry: Registry, links: Links, settings: NetworkSettings) -> None:
     for name, driver in (("host", "host"), ("none", "null")):
         if registry.by_name(name) is None:
             network_id = _stable_id(settings.instance, name)
-            created = now_rfc3339()
+            created = rfc3339(time.time_ns())
             registry.add(Network(id=network_id, name=name, driver=driver, created=created, predefined=True))
     known = registry.by_name("bridge")
     subnet = _bridge_subnet(registry, links, settings, known)
@@ -33,7 +34,7 @@ def ensure(registry: Registry, links: Links, settings: NetworkSettings) -> None:
         id=known.id if known else _stable_id(settings.instance, "bridge"),
         name="bridge",
         driver="bridge",
-        created=known.created if known else now_rfc3339(),
+        created=known.created if known else rfc3339(time.time_ns()),
         subnets=[subnet],
         options={
             "com.docker.network.bridge.default_bridge": "true",

@@ -5,13 +5,13 @@ https://github.com/opencontainers/image-spec: config.md, manifest.md, image-inde
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
 from sampan.errors import InvalidArgument, NotSupported
 from sampan.types.digest import Digest
 from sampan.types.platform import Platform
+from sampan.types.times import parse_rfc3339_ns
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -141,31 +141,8 @@ def check_descriptor(item: Any) -> dict[str, Any]:
 
 
 def parse_time_ns(text: object) -> int:
-    """RFC 3339 with any number of fractional digits, as Unix time in ns; 0 for what is not a time."""
-    if not isinstance(text, str):
-        return 0
+    """RFC 3339 as Unix time in ns; 0 for what is not a time: an image is not refused for that."""
     try:
-        head, dot, tail = text.partition(".")
-        digits = ""
-        if dot:
-            digits, tail = tail[: _digits(tail)][:9], tail[_digits(tail) :]
-        moment = datetime.datetime.fromisoformat(head + tail)
+        return parse_rfc3339_ns(text) if isinstance(text, str) else 0
     except ValueError:
         return 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    delta = moment - epoch
-    return (delta.days * 86400 + delta.seconds) * 1_000_000_000 + int(digits.ljust(9, "0") or "0")
-
-
-def _digits(text: str) -> int:
-    return len(text) - len(text.lstrip("0123456789"))
-
-
-def format_time_ns(time_ns: int) -> str:
-    """Unix time in ns as Go's RFC3339Nano in UTC: trailing zeros of the fraction cut."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
-    fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from sampan.store.database import Database
-
-ZERO_TIME = "0001-01-01T00:00:00Z"
+from sampan.types.times import ZERO_TIME
 
 MIGRATIONS = [
     "CREATE TABLE containers (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID",

@@ -5,7 +5,7 @@ from typing import Any
 
 from sampan.build.arguments import GlobalArguments, StageArguments
 from sampan.build.evaluate import SOURCE_MARK, PlannedStep
-from sampan.build.image import StageImage, rfc3339
+from sampan.build.image import StageImage
 from sampan.build.nodes import Base, Directory, Layer
 from sampan.build.plan import BaseImage
 from sampan.build.progress import Result
@@ -77,9 +77,3 @@ def test_the_same_results_give_the_same_image() -> None:
         made.add(step("CMD"), None, 5, made.key_after(step("CMD"), ""))
     assert first.image_id == second.image_id
     assert first.step_key == second.step_key != image().step_key
-
-
-def test_times_are_written_as_go_writes_them() -> None:
-    assert rfc3339(1_600_000_000_123_456_789) == "2020-09-13T12:26:40.123456789Z"
-    assert rfc3339(1_600_000_000_120_000_000) == "2020-09-13T12:26:40.12Z"
-    assert rfc3339(0) == "1970-01-01T00:00:00Z"

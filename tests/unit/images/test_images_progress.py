@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sampan.images.growing import Abandoned, GrowingFile
-from sampan.images.progress import Progress, draw_bar, human_size
+from sampan.images.progress import Progress, draw_bar
 
 
 async def test_bars_are_replaced_and_plain_messages_are_not() -> None:
@@ -48,10 +48,6 @@ async def test_bars_come_at_most_ten_times_a_second() -> None:
 )
 def test_bars_look_like_dockers(current: int, total: int, expected: str) -> None:
     assert draw_bar(current, total) == expected
-
-
-def test_sizes() -> None:
-    assert [human_size(n) for n in (0, 999, 1000, 162_000_000, 10**18)] == ["0B", "999B", "1kB", "162MB", "1000PB"]
 
 
 def test_a_reader_follows_its_writer(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same, telling how much has been sent: in place on a terminal, in one line at the end elsewhere."""
     import time
 
-    from sampan.cli.human import decimal_size
+    from sampan.types.sizes import decimal_size
 
     live = os.isatty(1)
     sent = 0

@@ -44,7 +44,7 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
         size = _copy_to(containers, source, target_container, target, options)
         where = f"{target_container}:{target}"
     if size is not None and not options.on("quiet") and os.isatty(2):
-        from sampan.cli.human import decimal_size
+        from sampan.types.sizes import decimal_size
 
         context.warn(f"Successfully copied {decimal_size(size, 3)} to {where}")
     return 0

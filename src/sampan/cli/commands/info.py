@@ -131,7 +131,7 @@ def _registry_lines(registry: dict[str, Any]) -> list[str]:
 
 
 def _memory(size_bytes: int) -> str:
-    from sampan.cli.human import binary_size
+    from sampan.types.sizes import binary_size
 
     return binary_size(size_bytes)
 

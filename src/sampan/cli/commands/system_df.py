@@ -7,8 +7,8 @@ import sys
 from sampan.cli.command import Command
 from sampan.cli.context import Context
 from sampan.cli.flags import Options
-from sampan.cli.human import decimal_size
 from sampan.cli.listing import Listing
+from sampan.types.sizes import decimal_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

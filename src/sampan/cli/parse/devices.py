@@ -79,9 +79,9 @@ def _rate(text: str, key: str, *, size: bool) -> dict[str, Any]:
         if not mark or not path.startswith("/dev/"):
             raise ValueError("want /dev/PATH:NUMBER")
         if size:
-            from sampan.cli.human import parse_size
+            from sampan.types.sizes import parse_size_bytes
 
-            return {"Path": path, key: parse_size(value)}
+            return {"Path": path, key: parse_size_bytes(value)}
         return {"Path": path, key: int(value)}
     except ValueError:
         raise InvalidArgument(f"invalid rate for device: {text}", hint="want /dev/PATH:NUMBER") from None

@@ -95,9 +95,9 @@ def _put_tmpfs(tmpfs: dict[str, Any], key: str, value: str) -> None:
         if key == "tmpfs-mode":
             tmpfs["Mode"] = int(value, 8)
             return
-        from sampan.cli.human import parse_size
+        from sampan.types.sizes import parse_size_bytes
 
-        tmpfs["SizeBytes"] = parse_size(value)
+        tmpfs["SizeBytes"] = parse_size_bytes(value)
     except ValueError:
         raise InvalidArgument(f"invalid value for {key}: {value}") from None
 

@@ -45,6 +45,7 @@ from sampan.tar.reader import Readable
 from sampan.types.ids import new_id
 from sampan.types.platform import Platform
 from sampan.types.reference import Reference
+from sampan.types.times import parse_until_ns, rfc3339
 
 _log = logging.getLogger(__name__)
 _CONTEXT_THREADS = 16
@@ -323,8 +324,6 @@ def _size(entry: Any) -> int:
 
 
 def _record(entry: Any, *, shared: bool) -> dict[str, Any]:
-    from sampan.build.image import rfc3339
-
     return {
         "ID": entry.key,
         "Parents": [entry.parent] if entry.parent else None,
@@ -341,16 +340,10 @@ def _record(entry: Any, *, shared: bool) -> dict[str, Any]:
 
 def _until_ns(filters: dict[str, list[str]]) -> int:
     """`until=24h` or a time stamp: only what was last used before it."""
-    from sampan.spec.dockerfile.durations import parse_duration_ns
-
     values = filters.get("until") or filters.get("unused-for") or []
     if not values:
         return time.time_ns()
     try:
-        return time.time_ns() - parse_duration_ns(values[0])
-    except InvalidArgument:
-        pass
-    try:
-        return int(float(values[0]) * 10**9)
+        return parse_until_ns(values[0], time.time_ns())
     except ValueError:
         raise InvalidArgument(f"invalid filter 'until=[{values[0]}]'") from None

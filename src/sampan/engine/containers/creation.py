@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.engine.config import EngineConfig
 from sampan.engine.containers import mounting
-from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS, Container, rfc3339
+from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS, Container
 from sampan.engine.containers.networking import has_own_network
 from sampan.engine.containers.request import fields, validation
 from sampan.errors import Conflict, InvalidArgument, NotFound
@@ -18,6 +18,7 @@ from sampan.store.containers import ContainerRecord, HealthRecord
 from sampan.types.ids import new_id, short
 from sampan.types.names import random_name
 from sampan.types.platform import Platform
+from sampan.types.times import rfc3339
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine

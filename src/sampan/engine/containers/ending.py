@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sampan.engine.containers import confinement, mounting, networking, removal, restart_policy, starting
-from sampan.engine.containers.model import Container, rfc3339
+from sampan.engine.containers.model import Container
 from sampan.errors import InvalidArgument, SampanError
+from sampan.types.times import parse_rfc3339_ns, rfc3339
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -32,7 +32,7 @@ async def exited(engine: Engine, container: Container, task: Task, ended: Exit) 
 async def finish(engine: Engine, container: Container, ended: Exit) -> None:
     """The caller holds the lock, or nobody else knows the container yet."""
     state = container.record.state
-    ran_s = max(0.0, ended.exited_at_ns / 1e9 - _seconds(state.started_at))
+    ran_s = max(0.0, (ended.exited_at_ns - parse_rfc3339_ns(state.started_at)) / 1e9)
     state.pid, state.exit_code, state.oom_killed = 0, ended.exit_code, ended.oom_killed
     state.finished_at = rfc3339(ended.exited_at_ns)
     user_stop = state.stopped_by_user
@@ -62,10 +62,6 @@ async def finish(engine: Engine, container: Container, ended: Exit) -> None:
         container.restart_timer = engine.containers.background(_restart_later(engine, container, decision.delay_s))
     elif container.host_config["AutoRemove"] and not container.stop_requested:
         engine.containers.background(auto_remove(engine, container))
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").timestamp()
 
 
 async def _restart_later(engine: Engine, container: Container, delay_s: float) -> None:

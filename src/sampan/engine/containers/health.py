@@ -9,10 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.engine.containers.execs import Exec, ExecConfig
-from sampan.engine.containers.model import Container, rfc3339
+from sampan.engine.containers.model import Container
 from sampan.engine.tasks.spec import Attachment
 from sampan.errors import SampanError
 from sampan.store.containers import HealthRecord
+from sampan.types.durations import format_duration
+from sampan.types.times import rfc3339
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -173,22 +175,10 @@ class Health:
                 await asyncio.wait_for(probe.done.wait(), _EXEC_ENDED_S)
             except (SampanError, TimeoutError):
                 pass
-        text = f"Health check exceeded timeout ({_go_duration(wanted.timeout_s)})"
+        text = f"Health check exceeded timeout ({format_duration(round(wanted.timeout_s * 1e9))})"
         return Result(started_ns, time.time_ns(), -1, f"{text}: {output}" if output else text)
 
 
 def _text(output: bytearray) -> str:
     text = bytes(output[:_MAX_OUTPUT_BYTES]).decode("utf-8", "replace")
     return text + "..." if len(output) > _MAX_OUTPUT_BYTES else text
-
-
-def _go_duration(seconds: float) -> str:
-    """As Go prints time.Duration: 50ms, 1.5s, 2m0s."""
-    if seconds < 1:
-        return f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
-    minutes, rest = divmod(seconds, 60)
-    text = f"{rest:.9f}".rstrip("0").rstrip(".") + "s"
-    if not minutes:
-        return text
-    hours, minutes = divmod(int(minutes), 60)
-    return (f"{hours}h" if hours else "") + f"{minutes}m{text}"

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from sampan.errors import InvalidArgument, NotSupported
 from sampan.logs.decode import Lines
-from sampan.logs.json_file import rfc3339_nano_fixed
 from sampan.logs.reader import LogReader, readable
+from sampan.types.times import rfc3339_fixed
 
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container
@@ -90,7 +90,7 @@ def render(batch: Lines, options: LogOptions, *, framed: bool, attributes: bytes
     """The bytes for the client: one frame for each line, with time and attributes in front if asked."""
     prefix = b""
     if options.timestamps:
-        prefix = rfc3339_nano_fixed(batch.time_ns).encode() + b" "
+        prefix = rfc3339_fixed(batch.time_ns).encode() + b" "
     if options.details:
         prefix += (details(batch.attributes) if batch.attributes else attributes) + b" "
     if not framed:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.engine.containers import confinement, etc_files, mounting, networking
 from sampan.engine.containers.logs import log_spec, wanted_attributes
-from sampan.engine.containers.model import Container, rfc3339
+from sampan.engine.containers.model import Container
 from sampan.engine.oci import runtime_config
 from sampan.engine.tasks.spec import TaskSpec
 from sampan.engine.tasks.task import Task
 from sampan.errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidArgument, NotModified, SampanError
 from sampan.linux.cgroup import open_cgroup
 from sampan.store.containers import HealthRecord
+from sampan.types.times import rfc3339
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine

@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from sampan.engine.containers.model import Container, rfc3339
+from sampan.engine.containers.model import Container
 from sampan.engine.host import memory_total_bytes
 from sampan.engine.oci.runtime_config import cgroup_path
 from sampan.linux.cgroup import open_cgroup
-from sampan.store.containers import ZERO_TIME
+from sampan.types.times import ZERO_TIME, rfc3339
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sampan.engine.containers import etc_files
@@ -295,8 +294,3 @@ def sizes(engine: Engine, container: Container) -> tuple[int, int]:
                 upper += status.st_size
     image = engine.images.find(container.image_id)
     return upper, upper + (image.size_bytes if image is not None else 0)
-
-
-def parse_time(text: str) -> float:
-    """RFC 3339 with up to nine decimals, as seconds."""
-    return datetime.fromisoformat(text[:26].rstrip("Z")).replace(tzinfo=UTC).timestamp()

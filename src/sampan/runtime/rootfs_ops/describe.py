@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from sampan.errors import NotFound
 from sampan.runtime.rootfs_ops.paths import link_target, locate, open_root
+from sampan.types.times import rfc3339
 
 # the bits of Go's os.FileMode (io/fs, FileMode) that POSIX has too
 _GO_TYPES = {
@@ -48,7 +48,7 @@ def describe(root: int, path: str) -> dict[str, Any]:
         "name": place.shown,
         "size": found.st_size,
         "mode": go_mode(found.st_mode),
-        "mtime": _rfc3339(found.st_mtime_ns),
+        "mtime": rfc3339(found.st_mtime_ns),
         "linkTarget": link_target(root, path) if stat.S_ISLNK(found.st_mode) else "",
     }
 
@@ -60,9 +60,3 @@ def go_mode(mode: int) -> int:
         if mode & posix:
             result |= go
     return result
-
-
-def _rfc3339(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 
 from sampan.errors import InvalidArgument
-from sampan.spec.dockerfile.durations import parse_duration_ns
 from sampan.spec.dockerfile.flags import Flags
 from sampan.spec.dockerfile.parser import DockerfileError, Line, heredoc_of, parse_line
 from sampan.spec.dockerfile.suggest import did_you_mean
@@ -31,6 +30,7 @@ from sampan.spec.dockerfile.syntax import (
     Text,
     Words,
 )
+from sampan.types.durations import parse_duration_ns
 
 __all__ = [
     "Arg",
@@ -321,7 +321,10 @@ def _interval_ns(flags: Flags, name: str) -> int:
     text = flags.text(name)
     if not text:
         return 0
-    value = parse_duration_ns(text)
+    try:
+        value = parse_duration_ns(text)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
     if value < 0:
         raise InvalidArgument(f"Interval {json.dumps(name)} cannot be negative")
     if 0 < value < 10**6:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sampan.errors import InvalidArgument
+from sampan.types.quoting import go_quote
 
 _SPECIAL_PARAMETERS = "@*#?-$!0"
 _END = "\ufffd"  # what Docker's messages show where a word ends too early
@@ -65,27 +66,6 @@ class Lexer(NamedTuple):
     def words(self, word: str, variables: Mapping[str, str]) -> list[str]:
         """The expansion of `word`, split at white space that is not quoted."""
         return self.expand(word, variables).words
-
-
-def go_quote(text: str) -> str:
-    """`text` as Go's `%q` writes it, which is how Docker's messages and histories quote."""
-    out = ['"']
-    for char in text:
-        if char in '"\\':
-            out.append("\\" + char)
-        elif char in _GO_ESCAPES:
-            out.append(_GO_ESCAPES[char])
-        elif char.isprintable():
-            out.append(char)
-        elif ord(char) < 0x80:
-            out.append(f"\\x{ord(char):02x}")
-        else:
-            out.append(f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}")
-    out.append('"')
-    return "".join(out)
-
-
-_GO_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
 
 class _Words:
