@@ -4,9 +4,6 @@ The way of the child, `Child.run`: control group → namespaces given by path �
 pivot_root → sysctls, masked and read-only paths → `credentials.become` → ready → (wait for start) → execve.
 The child is a copy of the caller's memory; everything that it needs is imported before, since after pivot_root an
 import would load code from the container.
-
-Parent and child talk over one SOCK_SEQPACKET pair: the child sends `R` when only execve is left (with the pty's master
-as ancillary data), or an encoded error; end of file without either means that it was killed.
 """
 
 from __future__ import annotations
@@ -14,30 +11,31 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401  (imported by the socket module on first use otherwise)
 import fcntl
 import os
-import signal
 import socket
 import stat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sampan.linux import mount as m
-from sampan.linux import pidfd as pidfds
 from sampan.linux import process, tty
 from sampan.linux.cgroup import Cgroup, open_cgroup
 from sampan.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWPID, setns, unshare
-from sampan.linux.syscalls import PROC_SUPER_MAGIC, Cloned, filesystem_type, openat2
+from sampan.linux.syscalls import PROC_SUPER_MAGIC, filesystem_type, openat2
 
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
 from sampan.runtime.launch import cloning, credentials, devices, init_loop, launch_error, mounts, remap, targets
 from sampan.runtime.launch.launch_error import LaunchError
+from sampan.runtime.launch.verdict import Launched, announce, await_ready
 
 if TYPE_CHECKING:
     from sampan.runtime.launch.reserve import Reserve
 
 INIT_ANNOTATION: Final = "org.sampan.init"
-_READY: Final = b"R"
+_INIT_TITLE: Final = "/sbin/docker-init"
+_SHARED: Final = frozenset(["shared", "rshared"])
 _PROPAGATIONS: Final = {
     "": m.MS_SLAVE, "rslave": m.MS_SLAVE, "slave": m.MS_SLAVE, "private": m.MS_PRIVATE, "rprivate": m.MS_PRIVATE,
-    "shared": m.MS_SHARED, "rshared": m.MS_SHARED, "unbindable": m.MS_UNBINDABLE, "runbindable": m.MS_UNBINDABLE,
+    # pivot_root wants no shared parent: what shall be shared is opened before (`_open_shared_sources`)
+    "shared": m.MS_SLAVE, "rshared": m.MS_SLAVE, "unbindable": m.MS_UNBINDABLE, "runbindable": m.MS_UNBINDABLE,
 }  # fmt: skip
 
 
@@ -48,14 +46,6 @@ class Stdio(NamedTuple):
     stdout: int
     stderr: int
     terminal: int | None = None
-
-
-class Launched(NamedTuple):
-    """A running process: `pidfd` and, for a terminal, `console` (the pty's master) are the caller's to close."""
-
-    pid: int
-    pidfd: int
-    console: int | None = None
 
 
 def launch(
@@ -114,25 +104,6 @@ def launch(
             os.close(descriptor)
 
 
-def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
-    """Wait for the child's verdict; on an error reap the child and raise it."""
-    try:
-        message, descriptors, _, _ = socket.recv_fds(channel, 16384, 1, socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:
-        message, descriptors = b"", []
-    if message[:1] == _READY:
-        return Launched(cloned.pid, cloned.pidfd, descriptors[0] if descriptors else None)
-    try:
-        signal.pidfd_send_signal(cloned.pidfd, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    status = pidfds.reap(cloned.pidfd)
-    os.close(cloned.pidfd)
-    if message:
-        raise launch_error.decode(message)
-    raise LaunchError(f"the container's process was killed during its start (exit code {status.exit_code})")
-
-
 class Child:
     """All that the new process needs, gathered by the parent."""
 
@@ -164,6 +135,9 @@ class Child:
         self.joins: list[tuple[int, int]] = []
         self.luggage: remap.Luggage | None = None
         self.new_cgroup_namespace = False
+        self._becomes_init = (config.get("annotations") or {}).get(INIT_ANNOTATION) == "true"
+        # asked while /proc is the host's
+        self._argument_area = process.argument_area() if self._becomes_init else (0, 0)
 
     def prepare(self, channel: socket.socket, user_namespace: bool) -> None:
         """Open what the child writes itself into its cgroup with, unless clone3 does that: not from a user namespace."""
@@ -243,7 +217,7 @@ class Child:
             self._stdio = Stdio(slave, slave, slave)
             _own_terminal(slave, self._process)
         place_stdio(self._stdio, self._extra_fds, self._channel, self._wait_start)
-        self._finish(master)
+        self._finish(master, root)
 
     def adjust_oom_score(self) -> None:
         adjustment = self._process.get("oomScoreAdj")
@@ -273,15 +247,21 @@ class Child:
         return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _build_root(self) -> tuple[int, mounts.RootBuilder]:
+        sources = self.luggage.sources if self.luggage is not None else self._open_shared_sources()
         root = self._mount_root()
         m.mount_setattr(root, propagation=m.MS_PRIVATE)
-        sources = self.luggage.sources if self.luggage is not None else {}
         builder = mounts.RootBuilder(root, cgroup=self._cgroup, bundle=self._bundle)
         for index, entry in enumerate(self._config.get("mounts") or []):
             builder.mount(entry, sources.get(index, -1))
         if builder.own_dev:
             devices.populate(root, self._linux.get("devices") or [], bind=self.luggage is not None)
         return root, builder
+
+    def _open_shared_sources(self) -> dict[int, int]:
+        """Copies of the sources of shared binds, taken while our mounts are still the peers of the host's."""
+        entries = enumerate(self._config.get("mounts") or [])
+        shared = {index: entry for index, entry in entries if _SHARED & set(entry.get("options") or ())}
+        return {index: mounts.clone_source(entry, self._bundle, True) for index, entry in shared.items()}
 
     def _open_terminal(self, root: int, builder: mounts.RootBuilder) -> tuple[int | None, int | None]:
         if not self._process.get("terminal"):
@@ -335,7 +315,7 @@ class Child:
             mounts.mask_paths(masked, root, null)
             os.close(null)
 
-    def _finish(self, master: int | None) -> None:
+    def _finish(self, master: int | None, root: int) -> None:
         process.close_range(3, cloexec=True)
         for number in self._extra_fds:
             os.set_inheritable(number, True)
@@ -346,21 +326,15 @@ class Child:
         command = credentials.find_executable(arguments[0], environment.get("PATH"))
         if self._init_path:
             command, arguments = self._init_path, [self._init_path, "--", *arguments]
-        announce(self._channel, master)
+        announce(self._channel, master, root)
         if self._wait_start is not None:
             init_loop.wait_for_start(self._wait_start)
-        if (self._config.get("annotations") or {}).get(INIT_ANNOTATION) == "true":
-            init_loop.become_init(lambda: credentials.execute(command, arguments, environment))
+        if self._becomes_init:
+            title = [_INIT_TITLE, "--", *arguments]
+            init_loop.become_init(
+                lambda: credentials.execute(command, arguments, environment), title, self._argument_area
+            )
         credentials.execute(command, arguments, environment)
-
-
-def announce(channel: socket.socket, master: int | None) -> None:
-    """Tell the parent that only execve is left, and hand it the terminal."""
-    if master is None:
-        channel.send(_READY)
-    else:
-        socket.send_fds(channel, [_READY], [master])
-        os.close(master)
 
 
 def place_stdio(stdio: Stdio, extra: dict[int, int], *keep: socket.socket | int | None) -> None:

@@ -21,8 +21,9 @@ from sampan.linux.namespaces import (
 )
 from sampan.linux.syscalls import clone3, filesystem_type
 from sampan.runtime.launch import credentials, launch_error
-from sampan.runtime.launch.container import Launched, Stdio, announce, await_ready, place_stdio, set_oom_score
+from sampan.runtime.launch.container import Stdio, place_stdio, set_oom_score
 from sampan.runtime.launch.launch_error import LaunchError
+from sampan.runtime.launch.verdict import Launched, announce, await_ready
 
 _DEVPTS_SUPER_MAGIC: Final = 0x1CD1
 _ALWAYS: Final = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP

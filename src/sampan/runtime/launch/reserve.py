@@ -38,7 +38,7 @@ class Reserve:
         return flags == _NAMESPACES | CLONE_NEWNS and child.can_be_ordered
 
     def order(self, child: Child) -> bool:
-        """Have it become `child`; its verdict comes as `container.await_ready` expects it, and `cloned.pidfd` is the
+        """Have it become `child`; its verdict comes as `verdict.await_ready` expects it, and `cloned.pidfd` is the
         caller's from here on. False if it is dead."""
         body, fds, seccomp = child.to_orders()
         try:

@@ -17,8 +17,9 @@ from sampan.errors import Conflict, InvalidArgument
 from sampan.linux import pidfd as pidfds
 from sampan.linux import seccomp, tty
 from sampan.linux.cgroup import Cgroup, open_cgroup
-from sampan.runtime.launch.container import Launched, Stdio, launch
+from sampan.runtime.launch.container import Stdio, launch
 from sampan.runtime.launch.process import exec_into
+from sampan.runtime.launch.verdict import Launched
 from sampan.runtime.oci_cli import hooks, records, spec
 
 
@@ -75,8 +76,9 @@ def _launch(options: Any, state: records.State, config: dict[str, Any], cgroup: 
         wait_start_fd=fifo,
         bundle=state.data["bundle"],
     )
-    if fifo is not None:
-        os.close(fifo)
+    for descriptor in (fifo, launched.root):
+        if descriptor is not None:
+            os.close(descriptor)
     return _hand_over_console(options.console_socket, launched)
 
 

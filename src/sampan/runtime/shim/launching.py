@@ -92,6 +92,7 @@ class Launcher:
         self._listener: socket.socket | None = None
         self._pipes: Pipes | None = None
         self._console = -1
+        self._root = -1
         self._pid = 0
         self._pidfd = -1
         self._started_at_ns = 0
@@ -174,8 +175,8 @@ class Launcher:
         )
         self._pid, self._pidfd = launched.pid, launched.pidfd
         self._started_at_ns = time.time_ns()
-        if launched.console is not None:
-            self._console = launched.console
+        self._console = -1 if launched.console is None else launched.console
+        self._root = -1 if launched.root is None else launched.root
 
     def hand_over(
         self, shim: socket.socket, anything: select.epoll, control: socket.socket, clients: list[int]
@@ -205,7 +206,8 @@ class Launcher:
         except OSError:
             pass  # the engine died; the container lives
         lane = LANE_IDLE if may_idle else LANE_SERVE
-        protocol.send(shim, state, fds=[*watched, *others, *clients], lane=lane)  # one message: all or nothing
+        fds = [self._root, *watched, *others, *clients]
+        protocol.send(shim, state, fds=fds, lane=lane)  # one message: all or nothing
 
     def abandon(self) -> None:
         """Undo a start that failed: kill what runs, remove the cgroup and the task's directory."""

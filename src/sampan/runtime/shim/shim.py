@@ -120,6 +120,7 @@ class Shim:
         self.exit: dict[str, Any] | None = None
         self.cgroup = open_cgroup(body["cgroup_path"]) if body["cgroup_path"] else None
         self.loop = Loop()
+        self._root = fds.pop(0)  # see `launch.verdict.Launched`
         self._connections = [socket.socket(fileno=fds.pop(0))]
         self._listener = socket.socket(fileno=fds.pop(0))
         self.pidfd = fds.pop(0)
@@ -154,6 +155,9 @@ class Shim:
     def serve(self) -> None:
         self._reap()  # a SIGCHLD before the loop ran is in the pipe, but costs a round
         self.loop.run()
+        # When all have been served, as this may take a while; but before the connections are closed, which tells the
+        # engine that the next run of this container may mount the same directories.
+        os.close(self._root)
 
     def _accept(self, _events: int) -> None:
         connection, _ = self._listener.accept()
