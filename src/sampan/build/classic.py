@@ -15,7 +15,7 @@ from sampan.build.evaluate import PlannedStep
 from sampan.build.executor import CommandFailed
 from sampan.build.image import StageImage, printable
 from sampan.build.options import BuildOptions
-from sampan.build.plan import BaseImage, Plan, PlannedStage
+from sampan.build.plan import BaseImage, Opening, Plan, PlannedStage
 from sampan.build.progress import Cached, Done, Failed, NodeProgress, Output, Result, Running
 from sampan.build.solver import Session
 from sampan.errors import InvalidArgument, SampanError
@@ -33,7 +33,22 @@ class ClassicReport:
     def __init__(self, send: Send, options: BuildOptions) -> None:
         self._send = send
         self.quiet = options.quiet
+        self._opened = False
         self._withheld: deque[dict[str, Any]] = deque(maxlen=_WITHHELD_MESSAGES)
+
+    async def open(self, opening: Opening) -> None:
+        """Show how the build begins; the second time nothing."""
+        if self._opened:
+            return
+        self._opened = True
+        for warning in opening.warnings:
+            await self.warning(warning)
+        for number, line in enumerate(opening.lines, start=1):
+            await self.header(number, opening.total, line)
+
+    async def header(self, number: int, total: int, line: str) -> None:
+        await self.text(f"Step {number}/{total} : {line}")
+        await self.text("\n")
 
     async def text(self, text: str) -> None:
         if text:
@@ -97,16 +112,11 @@ class ClassicBuild:
         self._use_cache = use_cache
         self._images: dict[int, StageImage] = {}
         self._new_steps: list[tuple[str, int]] = []
-        self._number = 0
-        steps = sum(1 for stage in plan.stages for step in stage.steps if not step.is_trigger)
-        self._total = len(plan.arguments) + len(plan.stages) + steps
+        self._number = len(plan.opening.lines)
 
     async def run(self) -> StageImage:
         """Show everything to the end; gives the target's image. Raises what a step failed with."""
-        for warning in self._plan.warnings:
-            await self._report.warning(warning)
-        for text in self._plan.arguments:
-            await self._header(text)
+        await self._report.open(self._plan.opening)
         for stage in self._plan.stages:
             self._images[stage.number] = await self._stage(stage)
         self._cache.put_steps(self._new_steps)
@@ -115,13 +125,13 @@ class ClassicBuild:
             raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
         return image
 
-    async def _header(self, text: str) -> None:
+    async def _header(self, line: str) -> None:
         self._number += 1
-        await self._report.text(f"Step {self._number}/{self._total} : {text}")
-        await self._report.text("\n")
+        await self._report.header(self._number, self._plan.opening.total, line)
 
     async def _stage(self, stage: PlannedStage) -> StageImage:
-        await self._header(stage.text)
+        if stage is not self._plan.stages[0]:  # whose line belongs to the opening
+            await self._header(stage.text)
         base: BaseImage | StageImage | None
         base = self._images[stage.base.number] if isinstance(stage.base, PlannedStage) else stage.base
         image = StageImage(base, stage.state)

@@ -38,6 +38,18 @@ ImageResolver = Callable[[str, str], Awaitable[BaseImage]]
 """`(reference, platform)`: the image, pulled if need be. Raises the errors tree."""
 
 
+class Opening(NamedTuple):
+    """What a build shows before its first base image is looked for: warnings, and the lines up to the first FROM."""
+
+    warnings: list[str]
+    lines: list[str]
+    total: int
+
+
+async def _unseen(opening: Opening) -> None:
+    """For plans that nobody watches."""
+
+
 @dataclass
 class PlannedStage:
     """`base` is the image or the earlier stage that it starts from, None for `scratch`."""
@@ -54,12 +66,11 @@ class PlannedStage:
 
 @dataclass
 class Plan:
-    """`stages` in file order, the last is the target. `arguments` are the ARG lines ahead of the first FROM."""
+    """`stages` in file order, the last is the target."""
 
     stages: list[PlannedStage]
-    arguments: list[str]
+    opening: Opening
     unconsumed: list[str]
-    warnings: list[str]
 
     @property
     def target(self) -> PlannedStage:
@@ -76,13 +87,18 @@ def target_stage(file: Dockerfile, target: str) -> Stage:
     return stage
 
 
-async def make_plan(file: Dockerfile, options: BuildOptions, resolve: ImageResolver) -> Plan:
-    """Plan the build of `options.target`.
+async def make_plan(
+    file: Dockerfile,
+    options: BuildOptions,
+    resolve: ImageResolver,
+    show: Callable[[Opening], Awaitable[None]] = _unseen,
+) -> Plan:
+    """Plan the build of `options.target`; `show` is called before the first `resolve`, which may take its time.
 
     Raises:
         InvalidArgument: a word cannot be expanded, an option is wrong, a name is missing; also what `resolve` raises.
     """
-    return await _Planner(file, options, resolve).plan()
+    return await _Planner(file, options, resolve).plan(show)
 
 
 class _Planner:
@@ -98,24 +114,26 @@ class _Planner:
         self.planned: dict[int, PlannedStage] = {}
         self.images: dict[tuple[str, str], BaseImage] = {}
 
-    async def plan(self) -> Plan:
+    async def plan(self, show: Callable[[Opening], Awaitable[None]]) -> Plan:
         last = target_stage(self.file, self.options.target)
         names = [stage.name for stage in self.file.stages[: last.number + 1] if stage.name]
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise InvalidArgument(f"{twice} stage name already used")
         needed = self._needed(last)
-        for stage in self.file.stages[: last.number + 1]:
-            if stage.number in needed:
-                self.planned[stage.number] = await self._stage(stage)
+        stages = [stage for stage in self.file.stages[: last.number + 1] if stage.number in needed]
+        opening = self._opening(stages)
+        await show(opening)
+        for stage in stages:
+            self.planned[stage.number] = await self._stage(stage)
         target = self.planned[last.number]
         for name, value in sorted(self.options.labels.items()):
             self._label(target, name, value)
-        return Plan(
-            list(self.planned.values()),
-            [instruction.line.original for instruction in self.file.arguments],
-            self.scope.unconsumed(),
-            self.file.warnings,
-        )
+        return Plan(list(self.planned.values()), opening, self.scope.unconsumed())
+
+    def _opening(self, stages: list[Stage]) -> Opening:
+        lines = [instruction.line.original for instruction in self.file.arguments]
+        steps = sum(1 + len(stage.body) for stage in stages) + len(self.options.labels)
+        return Opening(self.file.warnings, [*lines, stages[0].start.line.original], len(lines) + steps)
 
     def _needed(self, last: Stage) -> set[int]:
         needed: set[int] = set()

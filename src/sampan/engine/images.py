@@ -182,10 +182,13 @@ class ImageService:
         tags = await list_tags(self.registry.repository(reference, credentials))
         if not tags:
             raise NotFound(f"manifest for {reference.familiar()} not found: the repository has no tags")
-        shown = reference.familiar()
+        newer = False
         for each in tags:
-            image = await self._pull_one(reference.with_tag(each), platform, credentials, progress, "")
-        progress.status(f"Status: Downloaded newer image for {shown}")
+            tagged = reference.with_tag(each)
+            before = self.store.find(tagged.canonical())
+            image = await self._pull_one(tagged, platform, credentials, progress, "")
+            newer = newer or before is None or before.id != image.id
+        progress.status(_pulled(reference.familiar(), newer=newer))
         return image
 
     async def _pull_one(
@@ -205,9 +208,7 @@ class ImageService:
             names.insert(0, reference)
         image = self.store.add(pulled.config, pulled.manifest.content, names)
         if shown:
-            newer = before is None or before.id != image.id
-            state = "Downloaded newer image" if newer else "Image is up to date"
-            progress.status(f"Status: {state} for {shown}")
+            progress.status(_pulled(shown, newer=before is None or before.id != image.id))
         self.store.event("pull", image, reference.familiar())
         _check_platform(image, reference.familiar(), platform)
         return image
@@ -282,6 +283,10 @@ def named(name: str, tag: str) -> Reference:
     if not tag:
         return reference
     return reference.with_digest(tag) if ":" in tag else reference.with_tag(tag)
+
+
+def _pulled(shown: str, *, newer: bool) -> str:
+    return f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {shown}"
 
 
 def _check_platform(image: Image, name: str, wanted: Platform | None) -> None:

@@ -82,7 +82,10 @@ class Puller:
         """
         repository = self._registry.repository(reference, credentials)
         resolved = await fetch_manifest(repository, reference)
-        progress.status(f"Pulling from {familiar_path(reference)}", reference.tag or str(reference.digest))
+        progress.status(
+            f"Pulling from {familiar_path(reference)}",
+            reference.familiar() if reference.digest else reference.tag or "",
+        )
         manifest = await resolve_platform(repository, resolved, platform)
         descriptor = require_image(manifest)
         config = await fetch_small_blob(repository, descriptor)
