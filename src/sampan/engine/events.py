@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from sampan.errors import InvalidArgument
+from sampan.spec.filters import check_known, has_label
 
 _KEPT_EVENTS = 1024
 _QUEUE_LIMIT = 4096
@@ -113,9 +113,7 @@ def check_filters(filters: Mapping[str, list[str]]) -> None:
     Raises:
         InvalidArgument: a filter that Docker does not know.
     """
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name}'")
+    check_known(filters, _FILTERS)
 
 
 def matches(event: Event, filters: Mapping[str, list[str]]) -> bool:
@@ -132,7 +130,7 @@ def _matches_one(event: Event, name: str, values: list[str]) -> bool:
         # `exec_create: sh -c true` is matched by its verb alone too
         return event.Action in values or event.Action.partition(":")[0] in values
     if name == "label":
-        return all(_has_label(event.Actor.Attributes, value) for value in values)
+        return all(has_label(event.Actor.Attributes, value) for value in values)
     if name in ("container", "volume", "network", "daemon", "plugin", "service", "node", "secret", "config"):
         return event.Type == name and _names_actor(event, values)
     if name == "image":
@@ -146,8 +144,3 @@ def _matches_one(event: Event, name: str, values: list[str]) -> bool:
 def _names_actor(event: Event, values: list[str]) -> bool:
     actor = event.Actor
     return any(actor.ID.startswith(value) or actor.Attributes.get("name") == value.lstrip("/") for value in values)
-
-
-def _has_label(attributes: Mapping[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in attributes and (not equals or attributes[key] == value)

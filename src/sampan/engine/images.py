@@ -12,7 +12,6 @@ from sampan.engine.image_shapes import Version, inspect, summary
 from sampan.errors import InvalidArgument, NotFound, SampanError
 from sampan.images.commit import import_image
 from sampan.images.deletion import InUse
-from sampan.images.filters import boolean
 from sampan.images.image import Image
 from sampan.images.progress import Progress, error_message
 from sampan.images.pull import Puller
@@ -23,6 +22,7 @@ from sampan.registry.client import Registry
 from sampan.registry.manifests import fetch_manifest, fetch_small_blob
 from sampan.registry.search import search
 from sampan.registry.tags import list_tags
+from sampan.spec.filters import boolean
 from sampan.tar.reader import Readable
 from sampan.types.platform import Platform
 from sampan.types.reference import DEFAULT_DOMAIN, Reference
@@ -125,8 +125,8 @@ class ImageService:
 
     def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The body of `POST /images/prune`."""
-        dangling = boolean(filters["dangling"], "dangling") if filters.get("dangling") else True
-        records, freed_bytes = self.store.prune(filters, self.in_use, dangling_only=dangling)
+        dangling_only = boolean(filters, "dangling") is not False
+        records, freed_bytes = self.store.prune(filters, self.in_use, dangling_only=dangling_only)
         return {"ImagesDeleted": records or None, "SpaceReclaimed": freed_bytes}
 
     # --- archives

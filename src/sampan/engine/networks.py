@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sampan.engine.config import EngineConfig
-from sampan.engine.object_filters import Filters, created_before, labels_match
 from sampan.errors import InvalidArgument, SampanError
 from sampan.network import model
 from sampan.network.controller import Network, NetworkSettings
+from sampan.spec.filters import Filters, check_known, labels_match, until_ns
+from sampan.types.times import parse_rfc3339_ns
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
@@ -88,7 +89,7 @@ def listed(engine: Engine, filters: Filters) -> list[Network]:
     Raises:
         InvalidArgument: a filter that Docker does not know, or a bad value.
     """
-    _check(filters, _LIST_FILTERS)
+    check_known(filters, _LIST_FILTERS)
     return [network for network in engine.networks.list() if _passes(engine, network, filters)]
 
 
@@ -114,20 +115,15 @@ def _is_dangling(engine: Engine, network: Network) -> bool:
     return not network.predefined and not engine.networks.endpoints(network.id)
 
 
-def _check(filters: Filters, known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'")
-
-
 async def prune(engine: Engine, filters: Filters) -> list[str]:
     """Remove the user-defined networks that nobody is in; gives their names."""
-    _check(filters, _PRUNE_FILTERS)
+    check_known(filters, _PRUNE_FILTERS)
+    limit_ns = until_ns(filters)
     deleted: list[str] = []
     for network in engine.networks.list():
         if not _is_dangling(engine, network) or not labels_match(network.labels, filters):
             continue
-        if not created_before(network.created, filters):
+        if limit_ns is not None and parse_rfc3339_ns(network.created) >= limit_ns:
             continue
         try:
             await engine.networks.remove(network.id)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sampan.engine.object_filters import Filters, labels_match
-from sampan.errors import InvalidArgument
+from sampan.spec.filters import Filters, boolean, check_known, labels_match
 from sampan.volumes.model import Volume
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 _LIST_FILTERS = frozenset({"dangling", "driver", "label", "name"})
 _PRUNE_FILTERS = frozenset({"all", "label", "label!"})
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
 def describe(engine: Engine, volume: Volume) -> dict[str, Any]:
@@ -28,8 +26,8 @@ def listed(engine: Engine, filters: Filters) -> list[Volume]:
     Raises:
         InvalidArgument: a filter that Docker does not know, or a bad value.
     """
-    _check(filters, _LIST_FILTERS)
-    dangling = _boolean("dangling", filters)
+    check_known(filters, _LIST_FILTERS)
+    dangling = boolean(filters, "dangling")
     found = []
     for volume in engine.volumes.list():
         if dangling is not None and dangling == bool(engine.volumes.users(volume.name)):
@@ -45,8 +43,8 @@ def listed(engine: Engine, filters: Filters) -> list[Volume]:
 
 async def prune(engine: Engine, filters: Filters, *, named_too: bool) -> dict[str, Any]:
     """Remove unused volumes: anonymous ones, and named ones by `all=true` or for clients before API 1.42."""
-    _check(filters, _PRUNE_FILTERS)
-    named_too = named_too or bool(_boolean("all", filters))
+    check_known(filters, _PRUNE_FILTERS)
+    named_too = named_too or bool(boolean(filters, "all"))
 
     def wanted(volume: Volume) -> bool:
         return (named_too or volume.anonymous) and labels_match(volume.labels, filters)
@@ -64,19 +62,3 @@ async def disk_usage(engine: Engine) -> list[dict[str, Any]]:
         usage = {"Size": size, "RefCount": len(engine.volumes.users(volume.name))}
         found.append({**describe(engine, volume), "UsageData": usage})
     return found
-
-
-def _check(filters: Filters, known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'")
-
-
-def _boolean(name: str, filters: Filters) -> bool | None:
-    values = filters.get(name, [])
-    if not values:
-        return None
-    value = values[0].lower()
-    if len(values) > 1 or value not in (*_TRUE, *_FALSE):
-        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
-    return value in _TRUE

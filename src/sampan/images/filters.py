@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sampan.errors import InvalidArgument
 from sampan.images.image import Image
-from sampan.spec.oci_image import parse_time_ns
+from sampan.spec.filters import boolean, check_known, labels_match, until_ns
 from sampan.types.reference import Reference
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
 _LIST = frozenset(("before", "dangling", "label", "label!", "reference", "since", "until"))
 _PRUNE = frozenset(("dangling", "label", "label!", "until"))
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def select(store: ImageStore, images: list[Image], filters: Mapping[str, Sequence[str]]) -> list[Image]:
@@ -27,9 +24,9 @@ def select(store: ImageStore, images: list[Image], filters: Mapping[str, Sequenc
     Raises:
         InvalidArgument: `invalid filter 'x'`. NotFound: `before` or `since` an image that is not here.
     """
-    _check(filters, _LIST)
-    if filters.get("dangling"):
-        wanted = boolean(filters["dangling"], "dangling")
+    check_known(filters, _LIST)
+    wanted = boolean(filters, "dangling")
+    if wanted is not None:
         images = [image for image in images if bool(image.repo_tags) != wanted]
     for name in filters.get("before", ()):
         limit = store.get(name).created_ns
@@ -45,53 +42,17 @@ def select(store: ImageStore, images: list[Image], filters: Mapping[str, Sequenc
 
 def select_for_prune(images: list[Image], filters: Mapping[str, Sequence[str]]) -> list[Image]:
     """Newest first, so that children go before their parents."""
-    _check(filters, _PRUNE)
+    check_known(filters, _PRUNE)
     return _common(images, filters)
 
 
-def _check(filters: Mapping[str, Sequence[str]], known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name}'")
-
-
 def _common(images: list[Image], filters: Mapping[str, Sequence[str]]) -> list[Image]:
-    for text in filters.get("until", ()):
-        limit_ns = moment_ns(text)
-        images = [image for image in images if image.created_ns < limit_ns]
-    for text in filters.get("label", ()):
-        images = [image for image in images if has_label(image.labels, text)]
-    for text in filters.get("label!", ()):
-        images = [image for image in images if not has_label(image.labels, text)]
-    return images
-
-
-def has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    """`key` or `key=value`."""
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
-
-
-def boolean(values: Sequence[str], name: str) -> bool:
-    """One of Go's spellings of a truth value."""
-    truth = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
-    results = {truth.get(value.lower()) for value in values}
-    if len(results) != 1 or None in results:
-        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
-    return bool(results.pop())
-
-
-def moment_ns(text: str) -> int:
-    """A Unix time, an RFC 3339 time or a Go duration before now, as Unix time in ns."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return int(float(text) * 1e9)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
-        return time.time_ns() - int(sum(float(number) * _UNITS_S[unit] for number, unit in parts) * 1e9)
-    moment = parse_time_ns(text)
-    if not moment:
-        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"')
-    return moment
+    limit_ns = until_ns(filters)
+    return [
+        image
+        for image in images
+        if (limit_ns is None or image.created_ns < limit_ns) and labels_match(image.labels, filters)
+    ]
 
 
 def _narrow(image: Image, patterns: Sequence[str]) -> Image | None:

@@ -9,7 +9,6 @@ import pytest
 
 from sampan.engine.containers import health, restart_policy, selection
 from sampan.engine.containers.model import Container
-from sampan.engine.containers.prune import until
 from sampan.engine.containers.signals import signal_number
 from sampan.engine.containers.status import status_text
 from sampan.errors import InvalidArgument
@@ -142,11 +141,8 @@ def test_status_column() -> None:
     assert status_text(StateRecord("exited", exit_code=7, finished_at=started), now) == "Exited (7) 2 minutes ago"
 
 
-def test_signals_and_until() -> None:
+def test_signals() -> None:
     assert [signal_number(text) for text in ("9", "KILL", "sigterm", "RTMIN+3")] == [9, 9, 15, 37]
     for bad in ("0", "SIG42", "65", ""):
         with pytest.raises(InvalidArgument):
             signal_number(bad)
-    assert until(["10"]) == 10.0
-    with pytest.raises(InvalidArgument):
-        until(["soon"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.engine.containers.model import Container
 from sampan.errors import InvalidArgument, NotFound
+from sampan.spec.filters import check_known, has_label
 from sampan.types.ids import is_id_prefix
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def check(filters: Filters) -> None:
     Raises:
         InvalidArgument: in Docker's words.
     """
+    check_known(filters, _KNOWN)
     for name, values in filters.items():
-        if name not in _KNOWN:
-            raise InvalidArgument(f"invalid filter '{name}'")
         for value in values:
             if name == "status" and value not in STATES:
                 raise InvalidArgument(
@@ -86,15 +86,6 @@ def check(filters: Filters) -> None:
 
 
 Test = Callable[[Container], bool]
-
-
-def labels_match(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:
-    """All of `key` or `key=value`."""
-    for text in wanted:
-        key, equals, value = text.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
 
 
 def _ancestor(engine: Engine, values: Sequence[str]) -> Test:
@@ -210,7 +201,7 @@ _TESTS: dict[str, Callable[[Any, Sequence[str]], Test]] = {
     "health": lambda engine, values: lambda each: _health(each) in values,
     "id": _ids,
     "is-task": lambda engine, values: lambda each: not any(_BOOLEANS[value.lower()] for value in values),
-    "label": lambda engine, values: lambda each: labels_match(each.labels, values),
+    "label": lambda engine, values: lambda each: all(has_label(each.labels, text) for text in values),
     "name": _names,
     "network": _networks,
     "status": lambda engine, values: lambda each: each.state.status in values,
