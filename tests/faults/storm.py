@@ -8,10 +8,13 @@ but the engine itself may be there; and at the end the engine is stopped, after 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -86,6 +89,28 @@ class Storm:
             pass
 
 
+class Registry:
+    """The distribution's registry server, on loopback."""
+
+    def __init__(self, root: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        os.makedirs(root)
+        storage = {"filesystem": {"rootdirectory": f"{root}/data"}}
+        config = {"version": "0.1", "log": {"level": "error"}, "storage": storage, "http": {"addr": self.address}}
+        with open(f"{root}/config.yml", "w", encoding="utf-8") as file:
+            json.dump(config, file)  # JSON is YAML
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            ["docker-registry", "serve", f"{root}/config.yml"], stdin=quiet, stdout=quiet, stderr=quiet
+        )
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 def make_engine(prefix: str) -> EngineProcess:
     """A fresh engine of its own, with the image `busybox`."""
     root = tempfile.mkdtemp(prefix=prefix, dir="/var/tmp")
@@ -109,8 +134,9 @@ def main() -> None:
     engine = make_engine("sampan-storm-")
     storm = Storm(engine, options.seed, options.pieces)
     failed = True
+    registry = Registry(f"{engine.root}/registry") if shutil.which("docker-registry") else None
     try:
-        work = Work(engine)
+        work = Work(engine, registry.address if registry is not None else "")
         if options.only:
             work.kinds = {name: work.kinds[name] for name in options.only.split(",")}
         for number in range(1, options.rounds + 1):
@@ -126,13 +152,16 @@ def main() -> None:
         print(f"done: {dict(storm.done)}")
         failed = False
     finally:
+        if registry is not None:
+            registry.stop()
         if failed and options.keep:
             shutil.copytree(engine.data_root, f"{engine.root}/kept", symlinks=True, ignore=_only_metadata)
             print(f"kept: {engine.root}", file=sys.stderr)
-        if engine.process is not None and engine.process.poll() is not None and failed:
-            engine.start()
-        engine.remove_all_containers()
-        engine.stop()
+        if failed:
+            if engine.process is not None and engine.process.poll() is not None:
+                engine.start()
+            engine.remove_all_containers()
+            engine.stop()
         if not (failed and options.keep):
             shutil.rmtree(engine.root, ignore_errors=True)
 

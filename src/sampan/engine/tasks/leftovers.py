@@ -37,7 +37,7 @@ def collect(task_dir: str) -> Found | None:
         _kill(pid, start_ticks)
     if task.get("cgroup_path"):
         _remove_cgroup(task["cgroup_path"])
-    ended = _read_json(f"{task['state_dir']}/exit.json")
+    ended = _read_json(f"{task_dir}/exit.json") or _read_json(f"{task['state_dir']}/exit.json")
     remove_task_dir(task_dir)
     if not pid:
         return None

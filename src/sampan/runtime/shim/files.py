@@ -20,7 +20,7 @@ def process_start_ticks(pid: int) -> int:
 
 
 def remove_task_dir(path: str) -> None:
-    for name in ("shim.sock", "launch.json", "seccomp.bpf", "task.json.tmp", "task.json"):
+    for name in ("shim.sock", "launch.json", "seccomp.bpf", "exit.json", "exit.json.tmp", "task.json.tmp", "task.json"):
         try:
             os.unlink(f"{path}/{name}")
         except OSError:

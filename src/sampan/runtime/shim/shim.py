@@ -318,10 +318,15 @@ class Shim:
             self._end()
 
     def _write_exit(self) -> None:
+        text = _encode(self.exit).encode()
         try:
-            replace_file(f"{self.state_dir}/exit.json", _encode(self.exit).encode())
-        except OSError as error:  # a full disk: the engine, if there is one, still hears of the exit
+            replace_file(f"{self.state_dir}/exit.json", text)
+        except OSError as error:  # a full disk: the task's own directory is in memory
             os.write(2, f"sampan shim {self.id}: exit.json: {error}\n".encode())
+            try:
+                replace_file(f"{self.task_dir}/exit.json", text)
+            except OSError:
+                pass  # the engine, if there is one, still hears of the exit
 
     def _acknowledged(self, exec_id: str | None) -> None:
         if exec_id is not None:
