@@ -3,6 +3,10 @@
     bench/peers.py --ours unix:///run/sampan/sampan.sock --peer unix:///var/run/docker.sock [-n 15] [--only run,exec]
 
 Without --ours an engine of its own is started. Quote the ratios; times depend on the machine and its neighbours.
+
+Builds are measured as users run them, by `docker build`: with BuildKit on the peer, which needs the CLI's buildx plugin
+(below DOCKER_CONFIG or installed; without it the classic builder is measured there, and the row says so), and with the
+classic protocol on ours.
 """
 
 from __future__ import annotations
@@ -205,34 +209,47 @@ def measure_pull(engines: tuple[Engine, Engine], n: int) -> Iterator[Row]:
     yield Row(f"pull of a {len(layer) >> 20} MiB layer, 8,743 entries", 0.5, "ms", *found)
 
 
-def _context(seed: str) -> bytes:
+_BUILT = "sampan-bench-built"
+
+
+def _write_context(directory: str, seed: str) -> None:
     steps = "\n".join(f"RUN echo {seed}-{number} > /file-{number}" for number in range(8))
-    dockerfile = f"FROM {IMAGE}\n{steps}\n".encode()
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        info = tarfile.TarInfo("Dockerfile")
-        info.size = len(dockerfile)
-        tar.addfile(info, io.BytesIO(dockerfile))
-    return archive.getvalue()
+    Path(directory, "Dockerfile").write_text(f"FROM {IMAGE}\n{steps}\n")
+
+
+def _has_buildx() -> bool:
+    return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
+
+
+def _docker_build(engine: Engine, directory: str, tag: str, *, buildkit: bool) -> None:
+    environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "1" if buildkit else "0"}
+    command = ["docker", "build", "--network", "none", "-t", f"{_BUILT}:{tag}", directory]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def measure_build(engines: tuple[Engine, Engine], n: int) -> Iterator[Row]:
-    headers = {"Content-Type": "application/x-tar"}
-    tag = "sampan-bench-built"
+    buildx = _has_buildx()
+    builder = "BuildKit" if buildx else "classic, no buildx here"
+    tags = [(engine, "same") for engine in engines]
+    with tempfile.TemporaryDirectory() as directory:
 
-    def fresh(engine: Engine) -> None:
-        engine.call("POST", f"/build?t={tag}&networkmode=none", _context(str(time.time_ns())), headers)
+        def build(engine: Engine, tag: str) -> None:
+            _docker_build(engine, directory, tag, buildkit=buildx and engine.name == "peer")
 
-    same = _context("same")
+        def fresh(engine: Engine) -> float:
+            tag = str(time.time_ns())
+            tags.append((engine, tag))
+            _write_context(directory, tag)
+            start = time.perf_counter()
+            build(engine, tag)
+            return time.perf_counter() - start
 
-    def cached(engine: Engine) -> None:
-        engine.call("POST", f"/build?t={tag}&networkmode=none", same, headers)
-
-    yield Row("build of 8 RUN steps", 0.2, "ms", *_alternate(engines, min(n, 7), fresh))
-    yield Row("fully cached rebuild", 0.3, "ms", *_alternate(engines, n, cached))
-    for engine in engines:
-        engine.call("DELETE", f"/images/{tag}?force=1")
-        engine.call("POST", "/images/prune")
+        yield Row(f"docker build, 8 RUN ({builder})", 0.2, "ms", *_alternate(engines, min(n, 7), fresh))
+        _write_context(directory, "same")
+        rebuilt = _alternate(engines, n, lambda engine: build(engine, "same"))
+        yield Row(f"docker build, all cached ({builder})", 0.3, "ms", *rebuilt)
+    for engine, tag in tags:
+        engine.call("DELETE", f"/images/{_BUILT}:{tag}?force=1")
 
 
 MEASURES: dict[str, Callable[[tuple[Engine, Engine], int], Iterator[Row]]] = {

@@ -211,6 +211,13 @@ def test_quiet_says_only_the_id(builds: Builds) -> None:
     assert builds.inspect(messages[0]["stream"].strip())["Id"] == messages[0]["stream"].strip()
 
 
+def test_the_first_step_is_shown_before_its_image_is_pulled(builds: Builds) -> None:
+    messages = builds.build("ARG A=1\nFROM 127.0.0.1:1/nothing\nRUN true")
+    text = "".join(message.get("stream", "") for message in messages)
+    assert text == "Step 1/3 : ARG A=1\nStep 2/3 : FROM 127.0.0.1:1/nothing\n"
+    assert 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused' in messages[-1]["error"]
+
+
 def test_quiet_shows_everything_of_a_build_that_fails(builds: Builds) -> None:
     messages = builds.build("FROM BASE\nRUN echo seen; exit 3", q="1")
     text = "".join(message.get("stream", "") for message in messages)
