@@ -367,6 +367,7 @@ async def test_containers_clients_logs_and_exits_survive_the_engine(ship: Ship) 
     await found["live"].resize(10, 20)
     await found["live"].signal(signal.SIGKILL)
     assert (await ended(found["live"])).exit_code == 137
+    await asyncio.wait_for(found["live"].gone.wait(), TIMEOUT_S)
     assert await ship.restart() == []
 
 

@@ -137,8 +137,7 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self._host = "sampan" if address.path else f"{address.host}:{address.port}"
-        self._sock: Socket | None = connect(address)
-        self._encrypted = address.tls is not None
+        self._sock: Socket | TlsSocket | None = connect(address)
         self.buffer = b""
         self.reusable = True
         self.served = 0
@@ -176,16 +175,11 @@ class Connection:
         response = self.request("POST", path, {**headers, "Connection": "Upgrade", "Upgrade": "tcp"}, body)
         if response.status not in (101, 200):
             return response
-        sock: Socket | TlsSocket = self._socket()
-        if self._encrypted:
-            from sampan.client.tls import TlsSocket
-
-            sock = TlsSocket(self._socket())
-        preload = self.buffer
+        sock, preload = self._socket(), self.buffer
         self._sock, self.buffer = None, b""
         return Hijacked(sock, preload, response.headers.get("content-type", ""))
 
-    def _socket(self) -> Socket:
+    def _socket(self) -> Socket | TlsSocket:
         if self._sock is None:
             raise ConnectionLost("the connection to the engine is closed", started=False)
         return self._sock
@@ -259,7 +253,7 @@ class Connection:
         return line
 
 
-def connect(address: Address) -> Socket:
+def connect(address: Address) -> Socket | TlsSocket:
     """A connected socket. Raises EngineUnreachable with the way out as its hint."""
     try:
         if address.path:
@@ -295,8 +289,10 @@ def _hint_unreachable(address: Address) -> str:
     return "is an engine listening there? sampand listens on TCP only when told so: -H tcp://…"
 
 
-def _wrap_tls(plain: Socket, address: Address) -> Socket:
+def _wrap_tls(plain: Socket, address: Address) -> TlsSocket:
     import ssl
+
+    from sampan.client.tls import TlsSocket
 
     files = address.tls
     assert files is not None
@@ -306,4 +302,4 @@ def _wrap_tls(plain: Socket, address: Address) -> Socket:
         context.verify_mode = ssl.CERT_NONE
     if files.certificate and files.key:
         context.load_cert_chain(files.certificate, files.key)
-    return context.wrap_socket(plain, server_hostname=address.host)
+    return TlsSocket(plain, context, address.host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import msgspec
@@ -16,10 +17,11 @@ async def collect(
     bus: EventBus, count: int, since: int | None = None, until: int | None = None, **filters: list[str]
 ) -> list[str]:
     found = []
-    async for event in bus.subscribe(since, until, filters):
-        found.append(event.Action)
-        if len(found) == count:
-            break
+    async with contextlib.aclosing(bus.subscribe(since, until, filters)) as events:
+        async for event in events:
+            found.append(event.Action)
+            if len(found) == count:
+                break
     return found
 
 
