@@ -84,6 +84,12 @@ class Internal(SampanError):
     status = 500
 
 
+def from_os_error(error: OSError) -> Internal:
+    """What the kernel refused us, in the words that Docker's clients know: `/path: no space left on device`."""
+    text = (error.strerror or str(error) or type(error).__name__).lower()
+    return Internal(f"{error.filename}: {text}" if isinstance(error.filename, str) else text)
+
+
 _BY_STATUS: dict[int, type[SampanError]] = {
     kind.status: kind
     for kind in (

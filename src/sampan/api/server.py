@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import h11
 import msgspec
 
+from sampan import errors
 from sampan.api.http1 import Body, Connection, ConnectionLost
 from sampan.api.routing import Json, Request, Router, Status, common_headers, encode_json
 from sampan.api.tls import wrapped
@@ -83,6 +84,9 @@ class Server:
             connection.abort()
         except asyncio.CancelledError:
             raise
+        except OSError as error:  # a full disk, no more descriptors
+            _log.exception("%s %s failed", request.method, request.target)
+            _send_error(connection, request, 500, errors.from_os_error(error).message)
         except Exception as error:
             _log.exception("%s %s failed", request.method, request.target)
             _send_error(connection, request, 500, f"internal error: {type(error).__name__}: {error}")

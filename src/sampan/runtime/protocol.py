@@ -166,6 +166,8 @@ def error_body(error: BaseException) -> dict[str, Any]:
         if error.exit_code != kind.exit_code:
             answer["exit_code"] = error.exit_code
         return answer
+    if isinstance(error, OSError):
+        return {"kind": "Internal", "message": errors.from_os_error(error).message, "hint": ""}
     return {"kind": "Internal", "message": f"{type(error).__name__}: {error}", "hint": ""}
 
 

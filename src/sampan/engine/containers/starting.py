@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from sampan import errors
 from sampan.engine.containers import confinement, etc_files, mounting, networking
 from sampan.engine.containers.logs import log_spec, wanted_attributes
 from sampan.engine.containers.model import Container
@@ -74,6 +75,9 @@ async def _launch(engine: Engine, container: Container) -> Task:
     except SampanError:
         engine.tasks.drop_pending(container.id)
         raise
+    except OSError as error:
+        engine.tasks.drop_pending(container.id)
+        raise errors.from_os_error(error) from error
     finally:
         if container.sandbox is not None:
             networking.forget_sandbox(container)
