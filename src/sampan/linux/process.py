@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -21,9 +22,9 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 
 __all__ = [
-    "close_range", "execute_interpreter", "get_dumpable", "join_session_keyring", "open_interpreter", "personality",
-    "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
-    "set_parent_death_signal", "set_subreaper",
+    "argument_area", "close_range", "execute_interpreter", "get_dumpable", "join_session_keyring", "open_interpreter",
+    "personality", "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
+    "set_parent_death_signal", "set_subreaper", "set_title",
 ]  # fmt: skip
 
 
@@ -67,6 +68,22 @@ def set_parent_death_signal(number: int) -> None:
 def set_name(name: str) -> None:
     """The name that `ps` and `top` show; the first 15 bytes of it."""
     libc_call("prctl PR_SET_NAME", "prctl", _PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def argument_area() -> tuple[int, int]:
+    """Where this process's command line lies in its memory: (address, bytes). proc_pid_stat(5), fields 48 and 49."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    return start, end - start
+
+
+def set_title(area: tuple[int, int], arguments: list[str]) -> None:
+    """Show `arguments` as this process's command line, cut at what fits into `area` (of `argument_area`, also an
+    ancestor's that did not execve since)."""
+    address, size = area
+    text = b"\0".join(os.fsencode(each) for each in arguments)[: size - 1]
+    ctypes.memmove(address, text.ljust(size, b"\0"), size)
 
 
 def join_session_keyring(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from sampan.errors import Internal, InvalidArgument
@@ -121,5 +122,18 @@ def _check_config(network: Network, config: Mapping[str, Any]) -> None:
     prefix = f"invalid config for network {network.name}: invalid endpoint settings:\n"
     if network.predefined and (ipam.get("IPv4Address") or ipam.get("IPv6Address")):
         raise InvalidArgument(prefix + "user specified IP address is supported on user defined networks only")
+    for field, version in (("IPv4Address", 4), ("IPv6Address", 6)):
+        if text := ipam.get(field):
+            _check_address(network, version, text, prefix)
     if network.predefined and config.get("Aliases"):
         raise InvalidArgument(prefix + "network-scoped aliases are only supported for user-defined networks")
+
+
+def _check_address(network: Network, version: int, text: str, prefix: str) -> None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise InvalidArgument(f"{prefix}invalid IPv{version} address: {text}") from None
+    subnet = network.subnet(version)
+    if subnet is None or address not in subnet.network:
+        raise InvalidArgument(f"{prefix}no configured subnet or ip-range contain the IP address {text}")

@@ -127,7 +127,7 @@ class Volumes:
             Internal: the directory cannot be made.
         """
         if driver not in ("", "local"):
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         labels, options = dict(labels or {}), dict(options or {})
         if not name:
             name = secrets.token_hex(32)

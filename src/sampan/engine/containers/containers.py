@@ -202,7 +202,11 @@ class Containers:
         await _finish(stopping.restart(self._engine, self.get(name), signal, timeout_s))
 
     async def kill(self, name: str, signal: str = "") -> None:
-        await stopping.kill(self._engine, self.get(name), signal)
+        try:
+            container = self.get(name)
+        except NotFound as error:
+            raise NotFound(f"cannot kill container: {name}: {error.message}") from None
+        await stopping.kill(self._engine, container, signal)
 
     async def pause(self, name: str) -> None:
         await stopping.pause(self._engine, self.get(name))

@@ -169,6 +169,7 @@ def merge_image(config: dict[str, Any], image: dict[str, Any]) -> None:
     for field in ("ExposedPorts", "Volumes", "Labels"):
         merged = {**(image.get(field) or {}), **(config[field] or {})}
         config[field] = merged or config[field]
+    config["Volumes"] = config["Volumes"] or None
     config["Labels"] = config["Labels"] or {}
     names = {entry.partition("=")[0] for entry in config["Env"] or ()}
     inherited = [entry for entry in image.get("Env") or () if entry.partition("=")[0] not in names]
@@ -243,7 +244,7 @@ async def _make(
 ) -> Container:
     assert image is not None
     mounts = await mounting.resolve(engine, host, {}, config["Volumes"] or {}, api_version)
-    if not config["Hostname"] and not host["NetworkMode"].startswith("container:") and host["UTSMode"] != "host":
+    if not config["Hostname"] and not host["NetworkMode"].startswith("container:"):
         config["Hostname"] = os.uname().nodename if host["NetworkMode"] == "host" else short(container_id)
     command = [*(config["Entrypoint"] or ()), *(config["Cmd"] or ())]
     now = time.time_ns()

@@ -52,7 +52,9 @@ def hosts(container: Container, addresses: Iterable[str], gateway: str, linked: 
     lines += [f"{address}\t{names}\n" for address, names in linked]
     names = container.config["Hostname"]
     if container.config["Domainname"]:
-        names = f"{names}.{container.config['Domainname']} {names}"
+        names = f"{names}.{container.config['Domainname']}"
+    if "." in names:
+        names = f"{names} {names.partition('.')[0]}"
     lines += [f"{address}\t{names}\n" for address in addresses if address]
     return text + "".join(lines)
 
@@ -66,11 +68,13 @@ def _read(path: str) -> str:
 
 
 def links(container: Container, resolve: Any) -> list[tuple[str, str]]:
-    """(address, names) of the containers in `Links` that run; `resolve` finds a container by name."""
+    """(address, names) of the containers in `Links` that run; `resolve` finds a container by name, or gives None."""
     found = []
     for link in container.host_config["Links"] or ():
         name, _, alias = link.partition(":")
         target = resolve(name.lstrip("/"))
+        if target is None:
+            continue
         alias = alias.rpartition("/")[2] or name.lstrip("/")
         for state in target.record.endpoint_states.values():
             if state.get("IPAddress"):

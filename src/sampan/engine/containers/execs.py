@@ -166,6 +166,8 @@ class Execs:
             self._ended(started, error.exit_code if error.exit_code in (126, 127) else 126)
             if isinstance(error, errors.CommandNotFound | errors.CommandNotExecutable):
                 raise type(error)(START_FAILED + error.message) from error
+            if isinstance(error, errors.Internal):
+                raise errors.Internal(START_FAILED + error.message) from error
             raise
         if task not in self._watched:
             self._watched.add(task)

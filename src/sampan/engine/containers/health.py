@@ -61,7 +61,7 @@ def plan(config: dict[str, Any]) -> Plan | None:
         seconds("Timeout", 30.0),
         health.get("Retries") or 3,
         seconds("StartPeriod", 0.0),
-        seconds("StartInterval", 5.0),
+        seconds("StartInterval", min(5.0, seconds("Interval", 30.0))),
     )
 
 

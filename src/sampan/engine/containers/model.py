@@ -92,6 +92,11 @@ class Container:
         return self.record.state.status in ("running", "paused")
 
     @property
+    def was_started(self) -> bool:
+        """Whether it has ever run."""
+        return not self.record.state.started_at.startswith("0001")
+
+    @property
     def paused(self) -> bool:
         return self.record.state.status == "paused"
 

@@ -91,6 +91,7 @@ async def prepare(engine: Engine, container: Container) -> list[MountRecord]:
 
 def _prepare_bind(mount: MountRecord) -> None:
     if os.path.lexists(mount.source):
+        _check_propagation(mount)
         return
     if not mount.create_source:
         raise InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {mount.source}')
@@ -98,6 +99,27 @@ def _prepare_bind(mount: MountRecord) -> None:
         os.makedirs(mount.source, mode=0o755, exist_ok=True)
     except OSError as error:
         raise SampanError(f"error while creating mount source path '{mount.source}': {error.strerror}") from None
+
+
+_PEERS = {"shared": ("shared:",), "slave": ("shared:", "master:")}
+
+
+def _check_propagation(mount: MountRecord) -> None:
+    """A bind can only hear from the host, or be heard there, if the host's own mount takes part (proc(5), mountinfo)."""
+    kinds = _PEERS.get(mount.propagation.removeprefix("r"))
+    if kinds is None:
+        return
+    point, tags = "/", ""
+    source = os.path.realpath(mount.source) + "/"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields, _, _ = line.partition(" - ")
+            found = fields.split(" ")[4].replace("\\040", " ")
+            if source.startswith(found.rstrip("/") + "/") and len(found) >= len(point):
+                point, tags = found, " ".join(fields.split(" ")[6:])
+    if not any(kind in tags for kind in kinds):
+        wanted = " or ".join(["shared", "slave"][: len(kinds)])
+        raise SampanError(f"path {mount.source} is mounted on {point} but it is not a {wanted} mount")
 
 
 def _prepare_image(engine: Engine, mount: MountRecord) -> MountRecord:

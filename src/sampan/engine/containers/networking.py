@@ -62,9 +62,7 @@ def _check_links(engine: Engine, container: Container) -> None:
         name, alias = name.lstrip("/"), (alias or name).rpartition("/")[2]
         target = engine.containers.find(name)
         if target is None or not target.running:
-            raise InvalidArgument(
-                f"Cannot link to a non running container: /{name} AS /{container.name}/{alias}"
-            )
+            raise InvalidArgument(f"Cannot link to a non running container: /{name} AS /{container.name}/{alias}")
         if "bridge" not in target.record.endpoints:
             raise SampanError(f"Cannot link to /{target.name}, as it does not belong to the default network")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sampan.engine.containers.model import Container
@@ -123,17 +123,25 @@ def _created(engine: Engine, name: str) -> int:
         raise NotFound(error.message) from None
 
 
+def _patterns(values: Iterable[str]) -> list[re.Pattern[str]]:
+    """A broken regular expression matches nothing, as with Docker."""
+    found = []
+    for value in values:
+        try:
+            found.append(re.compile(value))
+        except re.error:
+            continue
+    return found
+
+
 def _names(engine: Engine, values: Sequence[str]) -> Test:
-    try:
-        patterns = [re.compile(value) for value in values]
-    except re.error as error:
-        raise InvalidArgument(f"invalid filter 'name': {error}") from None
+    patterns = _patterns(values)
     return lambda each: any(pattern.search(f"/{each.name}") or pattern.search(each.name) for pattern in patterns)
 
 
 def _ids(engine: Engine, values: Sequence[str]) -> Test:
     plain = tuple(value for value in values if is_id_prefix(value))
-    patterns = [re.compile(value) for value in values if not is_id_prefix(value)]
+    patterns = _patterns(value for value in values if not is_id_prefix(value))
     return lambda each: each.id.startswith(plain) or any(pattern.search(each.id) for pattern in patterns)
 
 

@@ -61,7 +61,7 @@ async def _ps(arguments: list[str]) -> str:
         raise
     if process.returncode:
         text = complaint.decode("utf-8", "replace").strip().partition("\n")[0]
-        raise errors.Internal(f"error running ps: {text or f'exit status {process.returncode}'}")
+        raise errors.Internal(f"ps: {text or f'exit status {process.returncode}'}")
     return output.decode("utf-8", "replace")
 
 

@@ -116,8 +116,11 @@ def _check(engine: EngineConfig, container: Container, merged: dict[str, Any], c
             + "Memory limit should be smaller than already set memoryswap limit, update the memoryswap "
             "at the same time"
         )
+    given = merged
+    if not changed.keys() & {"Memory", "MemorySwap"}:
+        given = {**merged, "Memory": 0, "MemorySwap": 0}  # Docker holds a new reservation against a new limit only
     for check in resources.UPDATE_CHECKS:
-        check(resources.Request(container.config, merged, engine))
+        check(resources.Request(container.config, given, engine))
 
 
 def _apply(engine: Engine, container: Container, merged: dict[str, Any], changed: dict[str, Any]) -> None:

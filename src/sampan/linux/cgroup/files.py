@@ -9,12 +9,13 @@ import time
 
 
 def write(path: str, value: str | int) -> None:
-    """One write(2) of `value`; an error names the file and the value."""
+    """One write(2) of `value`; an error names the file and the value, in runc's words."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, str(value).encode())
     except OSError as error:
-        raise OSError(error.errno, f"cannot write {value!r}: {error.strerror}", path) from None
+        reason = (error.strerror or "").lower()
+        raise OSError(error.errno, f'failed to write "{value}": write {path}: {reason}') from None
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sampan.errors import CommandNotExecutable, CommandNotFound
 from sampan.linux import capabilities, process, seccomp
+from sampan.linux.syscalls import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sampan.runtime.launch import user
 from sampan.runtime.launch.launch_error import LaunchError, describe
 
@@ -57,10 +58,11 @@ def become(spec: dict[str, Any], seccomp_bpf: bytes | None) -> dict[str, str]:
     home = ""
     caps = spec.get("capabilities")
     sets = {kind: capabilities.mask_of((caps or {}).get(kind) or []) for kind in _SETS}
-    if spec_user.get("username"):
+    if spec_user.get("username") is not None:
         identity = user.resolve(spec_user["username"])
         uid, gid, home = identity.uid, identity.gid, identity.home
-        groups += [one for one in identity.groups if one not in groups]
+        # The primary group is listed too: else a setgid program could drop it and escape a mode that denies it.
+        groups += [one for one in (gid, *identity.groups) if one not in groups]
         if uid != 0:
             # Docker: a process that is not root starts with nothing but the bounding set.
             sets["effective"] = sets["permitted"] = 0
@@ -98,7 +100,7 @@ def _named_groups(names: list[str], known: list[int]) -> list[int]:
     if not names:
         return []
     lines = user.read_lines("/etc/group")
-    found = [user.find_group(lines, name) for name in names]
+    found = [user.find_group(lines, name, f"Unable to find group {name}") for name in names]
     return [one for one in found if one not in known]
 
 
@@ -119,9 +121,17 @@ def enter_directory(path: str) -> None:
     the directory as unreachable from the root.
     """
     try:
-        os.chdir(path)
+        if not path.startswith("/"):
+            raise LaunchError("Cwd must be an absolute path")
+        # Through no descriptor at all: this process still has some that lie in the root, and that are not the user's.
+        directory = openat2(AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_NO_MAGICLINKS)
+        try:
+            os.fchdir(directory)
+        finally:
+            os.close(directory)
     except OSError as error:
-        raise LaunchError(f"chdir to cwd ({path!r}) set in config.json failed: {describe(error)}") from None
+        reason = (error.strerror or "").lower()
+        raise LaunchError(f'chdir to cwd ("{path}") set in config.json failed: {reason}') from None
     try:
         reached = os.getcwd()
     except OSError:

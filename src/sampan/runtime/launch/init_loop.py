@@ -8,6 +8,8 @@ import signal
 import time
 from collections.abc import Callable
 
+from sampan.linux import process
+
 
 def wait_for_start(descriptor: int) -> None:
     """Return once a byte can be read. A writer that opens and dies without writing does not count."""
@@ -21,8 +23,11 @@ def wait_for_start(descriptor: int) -> None:
         time.sleep(0.01)
 
 
-def become_init(run: Callable[[], None]) -> None:
-    """Fork; the child calls `run`, this process forwards signals to it, reaps everything and ends as it ended."""
+def become_init(run: Callable[[], None], title: list[str], title_area: tuple[int, int]) -> None:
+    """Fork; the child calls `run`, this process forwards signals to it, reaps everything and ends as it ended.
+
+    Others see it under the command line `title`.
+    """
     everything = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, everything | {signal.SIGCHLD})
     child = os.fork()
@@ -38,6 +43,8 @@ def become_init(run: Callable[[], None]) -> None:
             pass
         run()
         os._exit(255)
+    process.set_title(title_area, title)
+    process.set_name(os.path.basename(title[0]))
     os.closerange(0, 64)
     while True:
         number = signal.sigwait(everything | {signal.SIGCHLD})

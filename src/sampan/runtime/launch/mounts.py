@@ -133,6 +133,7 @@ class RootBuilder:
             os.close(tree)
 
     def _filesystem(self, kind: str, source: str, destination: str, options: mount_options.MountOptions) -> None:
+        existed = kind == "tmpfs" and targets.exists(self.root, destination)
         if kind in ("proc", "sysfs"):
             target = targets.open_ordinary_directory(self.root, destination)
         else:
@@ -140,7 +141,8 @@ class RootBuilder:
             _refuse_procfs(target, destination)
         try:
             data = options.data
-            if kind == "tmpfs" and not any(one.startswith("mode=") for one in data):
+            # What the image has there lends its mode; a mount point of our own making does not (tmpfs's is 1777)
+            if existed and not any(one.startswith("mode=") for one in data):
                 data = [*data, f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"]
             mounted = m.new_filesystem(kind, data, source=source, attributes=options.set_flags & ~m.MOUNT_ATTR_RDONLY)
             if kind == "tmpfs" and options.copy_up:

@@ -24,6 +24,15 @@ def open_target(root: int, path: str, *, directory: bool) -> int:
         return _create(root, path, directory)
 
 
+def exists(root: int, path: str) -> bool:
+    """Whether `path` is there in `root`, links followed."""
+    try:
+        os.close(open_in_root(root, path, os.O_PATH))
+    except OSError:
+        return False
+    return True
+
+
 def open_ordinary_directory(root: int, path: str) -> int:
     """As `open_target` for `/proc` and `/sys`, which must not be reached through a symlink (CVE-2019-19921)."""
     try:

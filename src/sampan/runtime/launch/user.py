@@ -82,14 +82,14 @@ def _find_user(lines: list[list[str]], text: str) -> list[str] | None:
     return None
 
 
-def find_group(lines: list[list[str]], text: str) -> int:
-    """The gid of a group's name or number."""
+def find_group(lines: list[list[str]], text: str, complaint: str = "") -> int:
+    """The gid of a group's name or number. `complaint` begins the error of an unknown name; Docker has two of them."""
     for fields in lines:
         if len(fields) >= 3 and fields[0] == text and _number(fields[2]) is not None:
             return int(fields[2])
     number = _number(text)
     if number is None:
-        raise InvalidArgument(f"unable to find group {text}: no matching entries in group file")
+        raise InvalidArgument(f"{complaint or f'unable to find group {text}'}: no matching entries in group file")
     return number
 
 

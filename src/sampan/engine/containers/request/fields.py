@@ -121,19 +121,18 @@ HIDDEN_IF_EMPTY = frozenset(
         "NetworkDisabled",
         "MacAddress",
         "StopSignal",
-        "StopTimeout",
         "Shell",
         "Annotations",
         "StorageOpt",
         "Tmpfs",
         "Sysctls",
-        "Init",
         "Mounts",
         "KernelMemory",
         "KernelMemoryTCP",
     ]
 )
 """Left out of inspect when null, empty, zero or false (Go's `omitempty`)."""
+_HIDDEN_IF_NULL = frozenset(["StopTimeout", "Init"])  # pointers in Go: zero and false are values
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -187,4 +186,8 @@ def _json_type(value: Any) -> str:
 
 def shown(values: dict[str, Any]) -> dict[str, Any]:
     """The form of inspect: as stored, without what Docker omits when it is empty."""
-    return {name: value for name, value in values.items() if value or name not in HIDDEN_IF_EMPTY}
+    return {
+        name: value
+        for name, value in values.items()
+        if value or (name not in HIDDEN_IF_EMPTY and (value is not None or name not in _HIDDEN_IF_NULL))
+    }

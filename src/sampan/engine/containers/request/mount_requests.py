@@ -240,7 +240,7 @@ def _parse_tmpfs_mount(record: MountRecord, mount: Mapping[str, Any], api_versio
 def _check_tmpfs_option(option: str) -> None:
     name, equals, _ = option.partition("=")
     if not (name in _TMPFS_VALUES if equals else name in _TMPFS_FLAGS):
-        raise InvalidArgument(f'invalid tmpfs option ["{option}"]')
+        raise InvalidArgument(f'invalid tmpfs option "{option}"')
 
 
 def _parse_image_mount(record: MountRecord, mount: Mapping[str, Any], api_version: tuple[int, int]) -> None:

@@ -116,8 +116,21 @@ def _listed(numbers: set[int]) -> str:
     return ",".join(map(str, ordered))
 
 
-def blkio(request: Request) -> None:
+def blkio(request: Request) -> str | None:
+    """Weights that the kernel cannot take are dropped with a warning, as Docker does."""
     host = request.host
+    _check_blkio(host)
+    warning = None
+    if host["BlkioWeight"] and not _kernel_takes("blkio.weight", "blkio.bfq.weight"):
+        host["BlkioWeight"] = 0
+        warning = _NO_WEIGHT.format("weight", "Weight")
+    if host["BlkioWeightDevice"] and not _kernel_takes("blkio.weight_device"):
+        host["BlkioWeightDevice"] = None
+        warning = _NO_WEIGHT.format("weight_device", "Weight-device")
+    return warning
+
+
+def _check_blkio(host: dict[str, Any]) -> None:
     if host["BlkioWeight"] and not 10 <= host["BlkioWeight"] <= 1000:
         raise InvalidArgument("Range of blkio weight is from 10 to 1000")
     for device in host["BlkioWeightDevice"] or ():
@@ -127,6 +140,15 @@ def blkio(request: Request) -> None:
     for name in ("BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"):
         for device in host[name] or ():
             _block_device(device.get("Path", ""))
+
+
+_V1_BLKIO = "/sys/fs/cgroup/blkio"
+_NO_WEIGHT = "Your kernel does not support Block I/O {} or the cgroup is not mounted. {} discarded."
+
+
+def _kernel_takes(*names: str) -> bool:
+    """cgroup v2 alone shows its files only below the root: there the write itself tells."""
+    return not os.path.isdir(_V1_BLKIO) or any(os.path.exists(f"{_V1_BLKIO}/{name}") for name in names)
 
 
 def _block_device(path: str) -> None:

@@ -15,6 +15,7 @@ from sampan.engine.containers.request import resources
 from sampan.engine.containers.request.resources import Check, Request
 from sampan.engine.containers.signals import signal_number
 from sampan.errors import InvalidArgument, SampanError
+from sampan.logs.writer import parse_size
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MIN_HEALTH_NS = 1_000_000
@@ -341,6 +342,21 @@ def _log_driver(request: Request) -> None:
             raise InvalidArgument(f"unknown log opt '{option}' for {words}")
         if option == "mode" and value not in ("blocking", "non-blocking"):
             raise InvalidArgument(f"logger: logging mode not supported: {value}")
+    _log_bounds(options)
+
+
+def _log_bounds(options: dict[str, str]) -> None:
+    prefix = "failed to create task for container: failed to initialize logging driver: "
+    for option in ("max-size", "max-buffer-size"):
+        try:
+            parse_size(options.get(option) or "-1")
+        except InvalidArgument as error:
+            raise InvalidArgument(prefix + error.message) from None
+    files = options.get("max-file") or "1"
+    if not files.lstrip("-").isdecimal():
+        raise InvalidArgument(f'{prefix}strconv.Atoi: parsing "{files}": invalid syntax')
+    if int(files) < 1:
+        raise InvalidArgument(prefix + "max-file cannot be less than 1")
 
 
 def _runtime(request: Request) -> None:
