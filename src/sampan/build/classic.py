@@ -101,7 +101,6 @@ class ClassicBuild:
         cache: BuildCache,
         report: ClassicReport,
         options: BuildOptions,
-        *,
         use_cache: bool = True,
     ) -> None:
         self._plan = plan

@@ -31,6 +31,7 @@ class CommandFailed(InvalidArgument):
     def __init__(self, command: str, exit_code: int) -> None:
         super().__init__(f"The command '{command}' returned a non-zero code: {exit_code}")
         self.code = exit_code
+        self.command = command
 
 
 class Executor:

@@ -45,7 +45,8 @@ def _log_to_stderr(config: engine_config.EngineConfig) -> None:
     logging.basicConfig(
         level=_LEVELS[level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("asyncio").setLevel("WARNING")
+    for name in ("asyncio", "hpack"):  # they tell of every byte
+        logging.getLogger(name).setLevel("WARNING")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.api import archive, attach, build, containers, exec, images, logs, networks, system, volumes
+from sampan.api import archive, attach, build, buildkit, containers, exec, images, logs, networks, system, volumes
 from sampan.api.routing import Route
 
 ROUTES: list[Route] = [
@@ -14,6 +14,7 @@ ROUTES: list[Route] = [
     *exec.ROUTES,
     *images.ROUTES,
     *build.ROUTES,
+    *buildkit.ROUTES,
     *networks.ROUTES,
     *volumes.ROUTES,
 ]

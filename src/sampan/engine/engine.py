@@ -6,6 +6,8 @@ What each service needs is passed to it here; none reaches for another's insides
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sampan.content.blobs import BlobStore
 from sampan.content.layers import LayerStore
@@ -26,6 +28,9 @@ from sampan.runtime.zygote_link import ZygoteLink
 from sampan.store.database import Database
 from sampan.store.identity import Identity
 from sampan.volumes.store import Volumes
+
+if TYPE_CHECKING:
+    from sampan.engine.buildkit.services import BuildKit
 
 
 class Engine:
@@ -63,6 +68,13 @@ class Engine:
         engine.builder.clean()  # after the steps that still ran are dead
         engine.images.clean()  # only now is it known which layers containers need
         return engine
+
+    @cached_property
+    def buildkit(self) -> BuildKit:
+        """For clients that build through BuildKit's API; the first of them loads what speaks it."""
+        from sampan.engine.buildkit.services import BuildKit
+
+        return BuildKit(self.builder, self.id)
 
     async def close(self) -> None:
         """Let go of everything. Containers, their networks and their logs go on; with none of them running, nothing of

@@ -68,7 +68,7 @@ class PreparedBuild:
 
 
 Receive = Callable[[PreparedBuild], Awaitable[bytes]]
-ShownBy = Callable[[Plan, Session, BuildCache, ClassicReport, BuildOptions], ClassicBuild]
+ShownBy = Callable[[Plan, Session, BuildCache, ClassicReport, BuildOptions, bool], ClassicBuild]
 
 
 class Builder:
@@ -237,7 +237,7 @@ class Builder:
                 options.secrets,
             )
             async with Session(self._solver, inputs, use_cache=use_cache, quiet=False) as session:
-                shown = ClassicBuild(plan, session, self.cache, report, options, use_cache=use_cache)
+                shown = shown_by(plan, session, self.cache, report, options, use_cache)
                 image = await _first_failure(shown.run(), session.solve(plan.target.node))
                 return self._record(image, prepared.tags), plan
 

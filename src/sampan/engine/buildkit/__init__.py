@@ -1,0 +1,1 @@
+"""`docker buildx build`: BuildKit's Control and LLBBridge services on our builder."""
