@@ -42,6 +42,11 @@ class Footprint:
                 roles[task["shim_pid"]] = "shim"
         return roles
 
+    def describe(self, pid: int) -> str:
+        """For messages: parent, state and what it waits for."""
+        stat, waits = (_read(f"/proc/{pid}/{name}").decode(errors="replace") for name in ("stat", "wchan"))
+        return f"{stat[:60]}… in {waits}; open: {[_target(pid, fd) for fd in _names(f'/proc/{pid}/fd')]}"
+
     def tasks(self) -> dict[str, dict[str, int]]:
         """The tasks' own files, by container; `{}` for a directory without one."""
         found = {}
@@ -123,7 +128,8 @@ class Footprint:
         data = self.engine.data_root
         places = ("layers/tmp", "layers/trash", "content/ingest", "content/trash", "build-cache/work")
         places += ("build-cache/contexts", "volumes/.trash", "tmp")
-        return [f"{place}/{name}" for place in places for name in _names(f"{data}/{place}")]
+        found = [f"{place}/{name}" for place in places for name in _names(f"{data}/{place}")]
+        return [path for path in found if not path.endswith(".partial")]  # downloads are resumed
 
 
 def _links() -> list[dict[str, str]]:
@@ -149,6 +155,13 @@ def _names(path: str) -> list[str]:
         return os.listdir(path)
     except OSError:
         return []
+
+
+def _target(pid: int, fd: str) -> str:
+    try:
+        return f"{fd}={os.readlink(f'/proc/{pid}/fd/{fd}')}"
+    except OSError:
+        return fd
 
 
 def _parent(pid: int) -> int:

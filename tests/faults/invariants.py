@@ -102,7 +102,7 @@ def _running(containers: list[dict[str, Any]], footprint: Footprint) -> list[str
     shims = {task.get("shim_pid") for task in footprint.tasks().values()}
     for pid, role in footprint.processes().items():
         if role not in _OWN_PROCESSES and pid not in shims:
-            found.append(f"process {pid} ({role}) serves no container")
+            found.append(f"process {pid} ({role}) serves no container: {footprint.describe(pid)}")
     if mounts := footprint.mounts():
         found.append(f"mounts on the host: {mounts}")
     return found
@@ -187,6 +187,10 @@ def _layers(engine: EngineProcess, containers: list[dict[str, Any]]) -> list[str
                 blobs |= {blob.partition(":")[2]} if blob else set()
         except (OSError, ValueError) as error:
             found.append(f"layer {name[:12]} is not whole: {error}")
+        documents = database.execute("SELECT id, manifest_digest FROM images").fetchall()
+        names = [row[0] for row in database.execute("SELECT name FROM image_references")]
+    blobs |= {digest.partition(":")[2] for row in documents for digest in row if digest}
+    blobs |= {name.rpartition(":")[2] for name in names if "@" in name}
     listed = [layer["digest"] for manifest in manifests for layer in manifest.get("layers", ())]
     blobs |= {digest.partition(":")[2] for digest in listed}
     if stray := set(os.listdir(f"{engine.data_root}/content/blobs/sha256")) - blobs:

@@ -10,12 +10,14 @@ import fcntl
 import hashlib
 import os
 import threading
+import time
 from typing import BinaryIO
 
 from sampan.errors import Internal, InvalidArgument, NotFound
 from sampan.types.digest import Digest
 
 _REHASH_CHUNK = 1 << 20
+_PARTIAL_AGE_S = 24 * 3600
 
 
 class DigestMismatch(InvalidArgument):
@@ -122,10 +124,12 @@ class BlobStore:
         return found
 
     def clean(self) -> None:
-        """At start-up: drop what no writer can resume. Partial downloads of a known digest are kept."""
+        """At start-up: drop what no writer can resume, and partial downloads that nobody has resumed for a day."""
+        oldest = time.time() - _PARTIAL_AGE_S
         for name in os.listdir(self._ingest):
-            if not name.endswith(".partial"):
-                os.unlink(os.path.join(self._ingest, name))
+            path = os.path.join(self._ingest, name)
+            if not name.endswith(".partial") or os.stat(path).st_mtime < oldest:
+                os.unlink(path)
 
 
 class BlobWriter:

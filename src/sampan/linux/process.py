@@ -20,10 +20,11 @@ _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
+_SIGKILL: Final = 9
 
 __all__ = [
-    "argument_area", "close_range", "execute_interpreter", "get_dumpable", "join_session_keyring", "open_interpreter",
-    "personality", "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
+    "argument_area", "close_range", "die_with_parent", "execute_interpreter", "get_dumpable", "join_session_keyring",
+    "open_interpreter", "personality", "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
     "set_parent_death_signal", "set_subreaper", "set_title",
 ]  # fmt: skip
 
@@ -63,6 +64,13 @@ set_subreaper = set_child_subreaper
 def set_parent_death_signal(number: int) -> None:
     """Get signal `number` when the thread that created this process ends; 0 switches it off."""
     prctl(_PR_SET_PDEATHSIG, number)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Be killed when `parent_pid`, which forked this process, ends; at once if it has already."""
+    set_parent_death_signal(_SIGKILL)
+    if os.getppid() != parent_pid:  # it ended before the kernel knew what we want
+        os._exit(1)
 
 
 def set_name(name: str) -> None:

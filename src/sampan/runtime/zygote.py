@@ -24,7 +24,7 @@ from typing import NoReturn
 import sampan.runtime.shim.shim
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.memory import Range, hot_ranges
-from sampan.linux.process import set_dumpable, set_name, set_parent_death_signal
+from sampan.linux.process import die_with_parent, set_dumpable, set_name
 
 
 def main(fd: int) -> NoReturn:
@@ -62,6 +62,7 @@ def serve(sock: socket.socket) -> NoReturn:
 def _fork_spare(sock: socket.socket, hot: list[Range]) -> int:
     """A descriptor that becomes readable when the new spare is in use, or dead."""
     used, notify = os.pipe2(os.O_CLOEXEC)
+    zygote = os.getpid()
     while True:
         try:
             child = os.fork()
@@ -70,15 +71,15 @@ def _fork_spare(sock: socket.socket, hot: list[Range]) -> int:
             time.sleep(0.05)
     if child == 0:
         os.close(used)
-        _become_spare(sock, notify, hot)
+        _become_spare(sock, notify, hot, zygote)
     os.close(notify)
     return used
 
 
-def _become_spare(sock: socket.socket, notify: int, hot: list[Range]) -> NoReturn:
+def _become_spare(sock: socket.socket, notify: int, hot: list[Range], zygote: int) -> NoReturn:
     status = 1
     try:
-        set_parent_death_signal(_signal.SIGKILL)
+        die_with_parent(zygote)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         gc.enable()
         sampan.runtime.shim.shim.run(sock, notify, hot)

@@ -26,7 +26,7 @@ from typing import Any
 from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.memory import Range, populate
-from sampan.linux.process import set_child_subreaper, set_parent_death_signal
+from sampan.linux.process import die_with_parent, set_child_subreaper, set_parent_death_signal
 from sampan.logs.writer import Writer, open_writer
 from sampan.runtime import protocol
 from sampan.runtime.shim import launching
@@ -52,10 +52,11 @@ def run(requests: socket.socket, notify: int, hot: list[Range]) -> None:
     set_child_subreaper()
     ours, theirs = protocol.pair()
     anything = select.epoll()
+    spare = os.getpid()
     launcher = os.fork()
     if launcher == 0:
         ours.close()
-        set_parent_death_signal(_signal.SIGKILL)
+        die_with_parent(spare)
         launching.run(requests, notify, theirs, anything, hot)
         return
     for end in (theirs, requests):
