@@ -2,9 +2,9 @@
 
 It is an interpreter of its own with the standard library only (no site, no asyncio), imports once what its children need,
 freezes its heap (so that a child's garbage collector does not touch, and thereby copy, shared pages) and then does
-nothing but keep one spare pair of processes: a future shim and its launcher. The launcher waits on sampand's socket, so a
-request meets processes that exist already; it tells the zygote, which forks the next pair meanwhile. The zygote never
-reads a request, holds no state, and never runs code from an image.
+nothing but keep a few spare processes: a future shim, its launcher, and mostly a future container (`launch.reserve`). The
+launcher waits on sampand's socket, so a request meets processes that exist already; it tells the zygote, which forks the
+next ones meanwhile. The zygote never reads a request, holds no state, and never runs code from an image.
 
 When sampand's end of the socket closes, zygote and spares end; shims in use do not. When the zygote is killed, its spares
 die with it and sampand starts another; shims in use do not notice.
