@@ -27,6 +27,10 @@ except ImportError:  # no wheel for this platform
     igzip = isal_zlib = None  # type: ignore[assignment]
 
 CHUNK_SIZE = 1 << 20
+_FAULTS: tuple[type[Exception], ...] = (
+    *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError),
+    *([isal_zlib.error] if isal_zlib is not None else []),
+)
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, unknown system: the same input gives the same bytes
 _MAGIC = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -51,7 +55,7 @@ class Decompressed:
         """Up to `size` bytes; b"" at the end. Raises `DecompressionError`."""
         try:
             return self._read(size)
-        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError) as error:
+        except _FAULTS as error:
             raise DecompressionError(f"invalid {self.compression or 'compressed'} data: {error}") from error
         except OSError as error:
             if error.errno is None or (type(error) is OSError and error.args and isinstance(error.args[0], str)):

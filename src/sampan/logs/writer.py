@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from sampan.errors import InvalidArgument
 from sampan.logs import json_file
+from sampan.logs.interfaces import Writer
 from sampan.logs.local import DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE_BYTES, LocalWriter
-
-
-class Writer(Protocol):
-    """Takes the output of one container. `stream` is 1 or 2. `write` never raises for a full disk."""
-
-    def write(self, stream: int, data: bytes) -> None: ...
-    def close(self) -> None: ...
-
 
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1000**2, "mb": 1000**2, "g": 1000**3, "gb": 1000**3}
 

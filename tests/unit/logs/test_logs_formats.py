@@ -16,8 +16,6 @@ from sampan.logs.local import HEADER, TRAILER, LocalWriter
 from sampan.logs.reader import LogReader, read_raw
 from sampan.logs.writer import open_writer, parse_size
 
-DRIVERS = ["local", "json-file"]
-
 
 def read_lines(log: dict[str, Any], **options: int) -> list[tuple[int, bytes]]:
     reader = LogReader(log, **options)
@@ -27,85 +25,6 @@ def read_lines(log: dict[str, Any], **options: int) -> list[tuple[int, bytes]]:
     batches += reader.finish()
     reader.close()
     return [(batch.stream, line) for batch in batches for line in batch.lines]
-
-
-def spec(directory: Path, driver: str, **options: str) -> dict[str, Any]:
-    return {"driver": driver, "path": str(directory / "log"), "options": options}
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_chunks_come_back_as_lines(tmp_path: Path, driver: str) -> None:
-    log = spec(tmp_path, driver)
-    writer = open_writer(log)
-    assert writer is not None
-    writer.write(1, b"one\ntw")
-    writer.write(2, b"err\n")
-    writer.write(1, b"o\r\nthree\n\npart")
-    writer.close()
-    lines = read_lines(log)
-    assert sorted(lines) == sorted(
-        [(1, b"one\n"), (2, b"err\n"), (1, b"two\r\n"), (1, b"three\n"), (1, b"\n"), (1, b"part")]
-    )
-    assert [line for stream, line in lines if stream == 1] == [b"one\n", b"two\r\n", b"three\n", b"\n", b"part"]
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("tail", [0, 1, 2, 3, 50, 999, 1000, 1001, 5000])
-def test_tail(tmp_path: Path, driver: str, tail: int) -> None:
-    log = spec(tmp_path, driver, **{"max-size": "10k", "max-file": "9"})
-    writer = open_writer(log)
-    assert writer is not None
-    for number in range(0, 1000, 10):
-        writer.write(1 + number // 10 % 2, b"".join(b"line %d\n" % n for n in range(number, number + 10)))
-    writer.close()
-    lines = [line for _, line in read_lines(log, tail=tail)]
-    assert lines == [b"line %d\n" % n for n in range(max(0, 1000 - tail), 1000)]
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_rotation_bounds_the_log_and_keeps_order(tmp_path: Path, driver: str) -> None:
-    log = spec(tmp_path, driver, **{"max-size": "4k", "max-file": "3"})
-    writer = open_writer(log)
-    assert writer is not None
-    for number in range(2000):
-        writer.write(1, b"line %06d\n" % number)
-    writer.close()
-    files = sorted(os.listdir(tmp_path))
-    assert files == ["log", "log.1", "log.2"]
-    assert sum(os.path.getsize(tmp_path / name) for name in files) <= 3 * 4000
-    lines = [line for _, line in read_lines(log)]
-    assert 50 < len(lines) < 2000
-    assert lines == [b"line %06d\n" % number for number in range(2000 - len(lines), 2000)]
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_a_follower_misses_nothing_over_rotations(tmp_path: Path, driver: str) -> None:
-    log = spec(tmp_path, driver, **{"max-size": "4k", "max-file": "3"})
-    writer = open_writer(log)
-    assert writer is not None
-    reader = LogReader(log)
-    seen: list[bytes] = []
-    for number in range(1000):
-        writer.write(1, b"line %06d\n" % number)
-        if number % 7 == 0:
-            while (found := reader.read()) is not None:
-                seen += [line for batch in found for line in batch.lines]
-    while (found := reader.read()) is not None:
-        seen += [line for batch in found for line in batch.lines]
-    assert seen == [b"line %06d\n" % number for number in range(1000)]
-
-
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_since_and_until(tmp_path: Path, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = spec(tmp_path, driver)
-    writer = open_writer(log)
-    assert writer is not None
-    for second in range(10):
-        monkeypatch.setattr("time.time_ns", lambda second=second: second * 1_000_000_000 + 5)
-        writer.write(1, b"%d\n" % second)
-    writer.close()
-    found = read_lines(log, since_ns=3_000_000_005, until_ns=6_000_000_000)
-    assert [line for _, line in found] == [b"3\n", b"4\n", b"5\n"]
 
 
 @pytest.mark.parametrize("cut", [1, 4, 13, 20])
@@ -133,16 +52,6 @@ def test_local_one_record_for_one_chunk(tmp_path: Path) -> None:
     content = (tmp_path / "log").read_bytes()
     assert len(content) == HEADER.size + len(chunk) + TRAILER.size
     assert HEADER.unpack_from(content)[0] == 2
-
-
-def test_a_full_disk_drops_output_and_keeps_the_file_whole(tmp_path: Path) -> None:
-    writer = LocalWriter(str(tmp_path / "log"), max_size_bytes=0)
-    writer.write(1, b"kept\n")
-    os.close(writer._fd)
-    writer._fd = os.open("/dev/full", os.O_WRONLY)
-    writer.write(1, b"lost\n")
-    assert writer.dropped_bytes == 5
-    assert read_lines({"driver": "local", "path": str(tmp_path / "log")}) == [(1, b"kept\n")]
 
 
 def test_json_file_is_docker_s_format(tmp_path: Path) -> None:
@@ -178,11 +87,6 @@ def test_none_writes_nothing_and_cannot_be_read() -> None:
     assert open_writer({"driver": "none", "path": "/nowhere"}) is None
     with pytest.raises(NotSupported, match="does not support reading"):
         LogReader({"driver": "none", "path": "/nowhere"})
-
-
-def test_a_log_that_does_not_exist_is_empty(tmp_path: Path) -> None:
-    assert read_lines(spec(tmp_path, "local")) == []
-    assert read_lines(spec(tmp_path, "local"), tail=5) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(min_size=1, max_size=40)), max_size=30), st.data())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from sampan.linux.cgroup.interface import Cgroup
+from sampan.linux.cgroup.interfaces import Cgroup
 
 ROOT: Final = "/sys/fs/cgroup"
 _found_version: list[int] = []

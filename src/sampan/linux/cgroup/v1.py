@@ -28,7 +28,7 @@ def hierarchies() -> dict[str, str]:
 
 
 class CgroupV1:
-    """See `sampan.linux.cgroup.interface.Cgroup`."""
+    """See `sampan.linux.cgroup.interfaces.Cgroup`."""
 
     def __init__(self, path: str) -> None:
         self.path = path

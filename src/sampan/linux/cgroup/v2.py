@@ -10,7 +10,7 @@ from sampan.linux.cgroup import ROOT, files, v2_resources
 
 
 class CgroupV2:
-    """See `sampan.linux.cgroup.interface.Cgroup`."""
+    """See `sampan.linux.cgroup.interfaces.Cgroup`."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -27,7 +27,8 @@ from sampan import errors
 from sampan.linux.cgroup import open_cgroup
 from sampan.linux.memory import Range, populate
 from sampan.linux.process import die_with_parent, set_child_subreaper, set_parent_death_signal
-from sampan.logs.writer import Writer, open_writer
+from sampan.logs.interfaces import Writer
+from sampan.logs.writer import open_writer
 from sampan.runtime import protocol
 from sampan.runtime.shim import launching
 from sampan.runtime.shim.attach import ClientOptions

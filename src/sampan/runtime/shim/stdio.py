@@ -7,18 +7,14 @@ import os
 import struct
 import termios
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from sampan.logs.interfaces import Writer
 from sampan.runtime.shim.attach import CHUNK_BYTES, STDERR, STDOUT, Client, ClientOptions
 from sampan.runtime.shim.loop import HANGUP, READ, WRITE, Loop
 
 _STDIN_HIGH_WATER_BYTES = CHUNK_BYTES
 _FINAL_READS = 64  # of CHUNK_BYTES each: more than any pipe holds
-
-
-class LogWriter(Protocol):
-    def write(self, stream: int, data: bytes) -> None: ...
-    def close(self) -> None: ...
 
 
 class Pipes(NamedTuple):
@@ -62,9 +58,7 @@ class ProcessIO:
     never a reason to stop. `on_log` is told after each write to the log.
     """
 
-    def __init__(
-        self, loop: Loop, *, tty: bool, open_stdin: bool, stdin_once: bool, log: LogWriter | None = None
-    ) -> None:
+    def __init__(self, loop: Loop, *, tty: bool, open_stdin: bool, stdin_once: bool, log: Writer | None = None) -> None:
         self.tty = tty
         self.stdin_once = stdin_once
         self._loop = loop

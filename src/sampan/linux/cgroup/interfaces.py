@@ -1,4 +1,5 @@
 """What a control group can do, whichever version of the kernel's interface is mounted.
+`tests/contract/test_cgroup.py` holds both to it.
 
     cgroup = open_cgroup("/sampan/4f1b…")     # names it; touches nothing
     cgroup.create()                           # makes it, and the parents that miss
