@@ -66,3 +66,12 @@ def test_names_of_an_image_are_sorted(engine: EngineProcess) -> None:
     shown = engine.docker("image", "inspect", "-f", "{{.RepoTags}}", "busybox").stdout
     assert shown.index("names-a:1") < shown.index("names-a:2") < shown.index("names-b:1")
     assert engine.docker("rmi", "names-a:1", "names-a:2", "names-b:1").returncode == 0
+
+
+def test_a_dockerfile_on_stdin_beside_a_context(engine: EngineProcess, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the context")
+    done = engine.docker(
+        "build", "-t", "stdin:1", "-f", "-", str(tmp_path), input=b"FROM busybox\nCOPY file /f\nRUN cat /f\n"
+    )
+    assert done.returncode == 0 and "of the context" in done.stdout, done.stderr
+    assert engine.docker("rmi", "stdin:1").returncode == 0

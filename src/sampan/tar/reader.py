@@ -87,6 +87,16 @@ class TarReader:
             self._position += step
             size -= step
 
+    def _skip_rest(self) -> None:
+        """To the next header. A stream that ends within the padding of its last file is whole: the docker CLI sends such
+        archives for `build -f -`, and Go's reader takes them."""
+        self._skip(self._data_left)
+        while self._padding and self._more():
+            step = min(self._padding, len(self._chunk) - self._position)
+            self._position += step
+            self._padding -= step
+        self._data_left = self._padding = 0
+
     # -- entries --------------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Entry]:
@@ -96,8 +106,7 @@ class TarReader:
         specials = 0
         while True:
             if self._data_left or self._padding:
-                self._skip(self._data_left + self._padding)
-                self._data_left = self._padding = 0
+                self._skip_rest()
             header = self._next_header()
             if header is None:
                 self._drain()

@@ -263,3 +263,16 @@ def test_what_is_written_is_read(
         fileobj=io.BytesIO(archive((entry, data if kind == REGULAR else b""))), errors="surrogateescape"
     )
     assert os.fsencode(info.getmembers()[0].name) == name
+
+
+@pytest.mark.parametrize("step", [7, 1 << 20])
+@pytest.mark.parametrize("cut", [0, 1, 300, 505])
+def test_an_archive_may_end_within_its_last_padding(cut: int, step: int) -> None:
+    whole = archive(regular(b"a", b"1234567"), regular(b"b", b"1234567")).removesuffix(END_OF_ARCHIVE)
+    assert [data for _, data in read_all(whole[: len(whole) - cut], step=step)] == [b"1234567", b"1234567"]
+
+
+def test_an_archive_may_not_end_within_data() -> None:
+    whole = archive(regular(b"a", b"1234567")).removesuffix(END_OF_ARCHIVE)
+    with pytest.raises(TarError, match="unexpected EOF"):
+        read_all(whole[: 512 + 6])
