@@ -106,6 +106,6 @@ _BY_STATUS: dict[int, type[SampanError]] = {
 }
 
 
-def from_status(status: int, message: str) -> SampanError:
+def from_status(status: int, message: str, *, hint: str = "") -> SampanError:
     """The error of the tree that an API answer with `status` stands for; unknown statuses give `Internal`."""
-    return _BY_STATUS.get(status, Internal)(message)
+    return _BY_STATUS.get(status, Internal)(message, hint=hint)

@@ -211,7 +211,7 @@ async def _stream(request: Request, work: Callable[[Progress], Awaitable[object]
             async for message in messages:
                 await stream.send_json(message)
             if (error := await task) is not None:
-                await stream.send_json(error_message(error.message))
+                await stream.send_json(error_message(error.message, error.hint))
     finally:
         if not task.done():
             task.cancel()

@@ -79,7 +79,7 @@ class Server:
         except SampanError as error:
             if not request.answered:
                 await body.discard()
-            _send_error(connection, request, error.status, error.message)
+            _send_error(connection, request, error.status, error.message, error.hint)
         except ConnectionLost:
             connection.abort()
         except asyncio.CancelledError:
@@ -119,13 +119,15 @@ def _reason(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def _send_error(connection: Connection, request: Request, status: int, message: str) -> None:
+def _send_error(connection: Connection, request: Request, status: int, message: str, hint: str = "") -> None:
+    """`hint` is ours: Docker's clients read the message alone."""
     if request.answered:
         # The head has gone out: a torn stream is all the error that HTTP has left.
         connection.abort()
         return
     headers = [*common_headers(), ("Content-Type", "application/json")]
-    body = b"" if request.method == "HEAD" or status == 304 else msgspec.json.encode({"message": message}) + b"\n"
+    told = {"message": message, "hint": hint} if hint else {"message": message}
+    body = b"" if request.method == "HEAD" or status == 304 else msgspec.json.encode(told) + b"\n"
     connection.respond(status, _reason(status), headers, body)
 
 

@@ -136,7 +136,9 @@ def _group(name: str, rest: list[str]) -> int:
         full = f"{name} {unknown[0]}".strip()
         sys.stderr.write(f"sampan: unknown command: sampan {full}\n")
         near = table.near(name, unknown[0])
-        if near:
+        if not name and unknown[0] in table.ELSEWHERE:
+            sys.stderr.write(f"hint: {table.ELSEWHERE[unknown[0]]}\n")
+        elif near:
             sys.stderr.write(f"hint: did you mean `sampan {near}`?\n")
         sys.stderr.write(f"\nRun 'sampan {name + ' ' if name else ''}--help' for more information\n")
         return 1

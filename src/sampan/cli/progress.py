@@ -48,7 +48,11 @@ class Display:
         if detail or message.get("error"):
             self._lines.clear()
             detail = detail or {}
-            raise _error(detail.get("message") or str(message.get("error")), int(detail.get("code") or 0))
+            raise _error(
+                detail.get("message") or str(message.get("error")),
+                int(detail.get("code") or 0),
+                str(detail.get("hint", "")),
+            )
         identity = message.get("id", "")
         has_progress = bool(message.get("progressDetail")) or bool(message.get("progress"))
         if not self._terminal:
@@ -114,11 +118,11 @@ def _bar(message: dict[str, Any]) -> str:
     return f"{bar}{numbers:>8}{tail}{left}"
 
 
-def _error(text: str, code: int) -> SampanError:
+def _error(text: str, code: int, hint: str) -> SampanError:
     """A failed RUN carries the command's exit code, which becomes ours."""
     if code >= 400:
-        return from_status(code, text)
-    error = SampanError(text)
+        return from_status(code, text, hint=hint)
+    error = SampanError(text, hint=hint)
     if 0 < code < 256:
         error.exit_code = code
     return error

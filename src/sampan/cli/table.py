@@ -132,6 +132,15 @@ SYNONYMS = {
     "context list": "ls",
 }
 HIDDEN = frozenset(("dial-stdio",))
+# What Docker has and `sampan` has not, and what to do instead.
+ELSEWHERE = {
+    "compose": "docker compose works with this engine: DOCKER_HOST=unix:///run/sampan/sampan.sock docker compose …",
+    "buildx": "images are built by `sampan build`",
+    "swarm": "Sampan is one engine on one machine",
+    "service": "Sampan is one engine on one machine",
+    "stack": "docker compose works with this engine: DOCKER_HOST=unix:///run/sampan/sampan.sock docker compose …",
+}
+_LIKENESS = 0.65
 
 
 def find(words: list[str]) -> tuple[str, str, list[str]]:
@@ -188,5 +197,5 @@ def near(group: str, word: str) -> str:
     import difflib
 
     names = list(MEMBERS[group]) if group else [*COMMON, *OTHERS, *GROUPS]
-    found = difflib.get_close_matches(word, names, 1)
+    found = difflib.get_close_matches(word, names, 1, _LIKENESS)
     return f"{group} {found[0]}".strip() if found else ""

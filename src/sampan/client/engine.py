@@ -173,11 +173,13 @@ class Engine:
         data = response.read()
         self._finish(response)
         text = data.decode("utf-8", "replace").strip()
+        hint = ""
         try:
-            message = wire.loads(text)["message"]
-        except (ValueError, KeyError, TypeError):
+            answer = wire.loads(text)
+            message, hint = answer["message"], answer.get("hint", "")
+        except (ValueError, KeyError, TypeError, AttributeError):
             message = text or f"the engine answered with status {response.status}"
-        return from_status(response.status, str(message))
+        return from_status(response.status, str(message), hint=str(hint))
 
     # -- resources, imported when first used ---------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 from sampan.content.layers import TarStream
 from sampan.engine.image_shapes import Version, inspect, summary
 from sampan.errors import InvalidArgument, NotFound, SampanError
+from sampan.images.apt_sources import find as find_release
 from sampan.images.commit import import_image
 from sampan.images.deletion import InUse
 from sampan.images.image import Image
@@ -200,9 +201,13 @@ class ImageService:
         shown: str,
     ) -> Image:
         before = self.store.find(reference.canonical())
-        pulled = await self._puller.pull(
-            reference, credentials, platform, progress, lambda image_id: self.store.find(image_id) is not None
-        )
+        try:
+            pulled = await self._puller.pull(
+                reference, credentials, platform, progress, lambda image_id: self.store.find(image_id) is not None
+            )
+        except SampanError as error:
+            error.hint = error.hint or _without_registry(reference)
+            raise
         names = [reference.with_digest(pulled.resolved.digest)]
         if reference.tag and not reference.digest:
             names.insert(0, reference)
@@ -318,6 +323,19 @@ async def in_stream(work: Callable[[], Any], progress: Progress) -> SampanError 
         return error
     finally:
         progress.end()
+
+
+def _without_registry(reference: Reference) -> str:
+    """The way out for images that can be made here, or ""."""
+    name, release = reference.familiar().partition(":")[::2]
+    try:
+        if name != "busybox":
+            find_release(name, release)
+    except NotFound:
+        return ""
+    return (
+        f"`sampan image bootstrap {reference.familiar()}` makes it of the distribution's packages, without a registry"
+    )
 
 
 __all__ = ["ANONYMOUS", "ImageService", "error_message", "in_stream", "named"]

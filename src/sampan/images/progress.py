@@ -85,6 +85,7 @@ def draw_bar(current: int, total: int) -> str:
     return box + (f"{decimal_size(current):>8}" + (f"/{decimal_size(total)}" if current <= total else ""))
 
 
-def error_message(message: str) -> dict[str, Any]:
-    """The last message of a stream that fails after its head was sent."""
-    return {"errorDetail": {"message": message}, "error": message}
+def error_message(message: str, hint: str = "") -> dict[str, Any]:
+    """The last message of a stream that fails after its head was sent. The hint is ours."""
+    detail = {"message": message, "hint": hint} if hint else {"message": message}
+    return {"errorDetail": detail, "error": message}

@@ -219,3 +219,9 @@ def test_version_is_quick(cli: Any) -> None:
 
     # 2.0 is what is promised; the rest is room for the engine's own answer on a busy machine.
     assert best([*cli.command, "version"]) <= 2.4 * best([sys.executable, "-c", "pass"])
+
+
+def test_the_way_out_is_shown(cli: Any) -> None:
+    """The engine's hints reach its own client."""
+    assert "hint: known: busybox, debian:" in cli("image", "bootstrap", "hurd:1").stderr
+    assert "hint: Sampan is one engine" in cli("swarm", "init").stderr

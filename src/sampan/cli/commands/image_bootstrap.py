@@ -26,4 +26,6 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
     return 0
 
 
-COMMAND = Command(run, "NAME", 1, 1)
+DETAILS = """NAME is busybox, made of the machine's busybox-static, or a distribution and its release, made by mmdebstrap of
+signed packages: debian:bookworm, debian:12, ubuntu:noble, ubuntu:24.04, …"""
+COMMAND = Command(run, "NAME", 1, 1, details=DETAILS)
