@@ -29,7 +29,7 @@ except ImportError:  # no wheel for this platform
 CHUNK_SIZE = 1 << 20
 _FAULTS: tuple[type[Exception], ...] = (
     *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zstandard.ZstdError),
-    *([isal_zlib.error] if isal_zlib is not None else []),
+    *([cast(type[Exception], isal_zlib.error)] if isal_zlib is not None else []),  # its stub is mistaken
 )
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, unknown system: the same input gives the same bytes
 _MAGIC = (
