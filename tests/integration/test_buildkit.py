@@ -32,6 +32,7 @@ class FileSync:
         self.directories = directories
         self.secrets = secrets
         self.asked: list[tuple[str, list[str]]] = []
+        self.hosts: list[str] = []
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
@@ -39,7 +40,15 @@ class FileSync:
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": Handler(
                 self.secret, Cardinality.UNARY_UNARY, m.GetSecretRequest, m.GetSecretResponse
             ),
+            "/moby.filesync.v1.Auth/Credentials": Handler(
+                self.credentials, Cardinality.UNARY_UNARY, m.CredentialsRequest, m.CredentialsResponse
+            ),
         }
+
+    async def credentials(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        self.hosts.append(request.Host)
+        await stream.send_message(m.CredentialsResponse(Username="u", Secret="s"))
 
     async def secret(self, stream: Any) -> None:
         request = await stream.recv_message()
@@ -153,6 +162,27 @@ async def test_a_failing_step_shows_its_output_and_fails_the_build(engine: Engin
     sync = FileSync({"dockerfile": [file("Dockerfile", b"FROM busybox\nRUN echo bad; exit 3\n")], "context": []}, {})
     with pytest.raises(GRPCError, match="exit code: 3"):
         await build(engine, sync, "ref2")
+
+
+async def test_credentials_are_asked_for_the_registries_that_are_named(engine: EngineProcess) -> None:
+    dockerfile = b"FROM 127.0.0.1:1/base AS a\nFROM busybox\nCOPY --from=a / /x\n"
+    sync = FileSync({"dockerfile": [file("Dockerfile", dockerfile)], "context": []}, {})
+    with pytest.raises(GRPCError, match=r"127\.0\.0\.1:1"):
+        await build(engine, sync, "ref-auth")
+    assert sorted(sync.hosts) == ["127.0.0.1:1", "registry-1.docker.io"]
+
+
+async def test_the_cache_is_listed_and_pruned(engine: EngineProcess) -> None:
+    sync = FileSync({"dockerfile": [file("Dockerfile", b"FROM busybox\nRUN echo x > /x\n")], "context": []}, {})
+    await build(engine, sync, "ref-cache")
+    control = "/moby.buildkit.v1.Control/"
+    async with connected(engine, sync) as channel:
+        listed = await UnaryUnaryMethod(channel, control + "DiskUsage", m.Empty, m.DiskUsageResponse)(m.Empty())
+        assert any(record.Size > 0 for record in listed.record)
+        gone = await UnaryStreamMethod(channel, control + "Prune", m.PruneRequest, m.UsageRecord)(
+            m.PruneRequest(all=True)
+        )
+        assert {record.ID for record in gone} == {record.ID for record in listed.record}
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,15 @@ from sampan.build.buildkit.session import ClientSession
 from sampan.build.buildkit.status import StatusBuild, StatusLog, StatusReport
 from sampan.build.options import BuildOptions, Limits
 from sampan.engine.builds.builder import PreparedBuild
-from sampan.errors import InvalidArgument, NotSupported
+from sampan.errors import InvalidArgument, NotSupported, SampanError
 from sampan.spec.dockerfile import ignore
+from sampan.types.reference import Reference
 
 if TYPE_CHECKING:
     from sampan.engine.builds.builder import Builder
 
 _EXPORTERS = ("", "moby", "image")
+_IMAGE = re.compile(rb"(?im)(?:^\s*FROM\s+(?:--\S+\s+)*|--from=|,from=)([^\s,$]+)(?=[\s,]|$)")
 _SECRET = re.compile(rb"--mount=\S*type=secret\S*")
 _SECRET_ID = re.compile(rb"[=,](?:id|source|src)=([^,\s]+)|[=,](?:target|dst|destination)=\S*?([^/,\s]+)(?=[,\s]|$)")
 
@@ -82,7 +84,9 @@ async def build(
     fetching = _Fetching(session, log, attributes)
     prepared = await builder.prepare_with(options, fetching.receive)
     try:
-        prepared.options = replace(options, secrets=await fetching.secrets())
+        prepared.options = replace(
+            options, secrets=await fetching.secrets(), registry_auth=await fetching.registry_auth()
+        )
         report = StatusReport(_nobody, prepared.options)
 
         def shown(*arguments: object) -> StatusBuild:
@@ -145,6 +149,22 @@ class _Fetching:
             content = await self._session.secret(secret_id)
             if content is not None:
                 found[secret_id] = content
+        return found
+
+    async def registry_auth(self) -> dict[str, dict[str, str]]:
+        """The client's credentials for the registries of the images that the Dockerfile names, by domain."""
+        found: dict[str, dict[str, str]] = {}
+        for match in _IMAGE.finditer(self._dockerfile):
+            try:
+                domain = Reference.parse(match[1].decode("utf-8", "replace")).domain
+            except SampanError:
+                continue  # a stage, or a name that the planner will complain of
+            if domain in found:
+                continue
+            credentials = await self._session.credentials("registry-1.docker.io" if domain == "docker.io" else domain)
+            if credentials is not None:
+                name, secret = credentials
+                found[domain] = {"username": name, "password": secret} if name else {"identitytoken": secret}
         return found
 
 

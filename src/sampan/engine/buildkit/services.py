@@ -20,6 +20,7 @@ from sampan.build.buildkit.wire import Message
 from sampan.engine import host
 from sampan.engine.buildkit import frontend
 from sampan.engine.buildkit.jobs import Job, Jobs
+from sampan.engine.builds.builder import size_bytes
 from sampan.errors import SampanError
 
 if TYPE_CHECKING:
@@ -69,6 +70,26 @@ class BuildKit:
         session = await self.sessions.wait(request.Session, _SESSION_WAIT_S)
         return await frontend.build(self._builder, session, job.log, options, asked.FrontendOpt)
 
+    def cache_records(self) -> list[m.UsageRecord]:
+        return [
+            m.UsageRecord(
+                ID=entry.key,
+                Size=size_bytes(entry),
+                CreatedAt=m.Timestamp.of_ns(entry.created_ns),
+                LastUsedAt=m.Timestamp.of_ns(entry.used_ns) if entry.uses else None,
+                UsageCount=entry.uses,
+                Description=entry.description,
+                RecordType="regular",
+            )
+            for entry in self._builder.cache.list()
+        ]
+
+    async def prune_cache(self, request: m.PruneRequest) -> list[str]:
+        """The keys of what was removed."""
+        filters = {"until": [f"{request.keepDuration // 1_000_000_000}s"]} if request.keepDuration else {}
+        done = await self._builder.prune(filters, all_entries=request.all, keep_bytes=request.keepBytes)
+        return list(done["CachesDeleted"] or [])
+
     @property
     def worker(self) -> m.WorkerRecord:
         return self._worker
@@ -86,6 +107,8 @@ class _Control:
             [
                 _Call("ListWorkers", self.list_workers, one, m.Empty, m.ListWorkersResponse),
                 _Call("Info", self.info, one, m.Empty, m.InfoResponse),
+                _Call("DiskUsage", self.disk_usage, one, m.Empty, m.DiskUsageResponse),
+                _Call("Prune", self.prune, stream, m.PruneRequest, m.UsageRecord),
                 _Call("Solve", self.solve, one, m.SolveRequest, m.SolveResponse),
                 _Call("Status", self.status, stream, m.StatusRequest, m.StatusResponse),
             ],
@@ -98,6 +121,18 @@ class _Control:
     async def info(self, stream: Stream[m.Empty, m.InfoResponse]) -> None:
         await stream.recv_message()
         await stream.send_message(m.InfoResponse(buildkitVersion=self._buildkit.worker.BuildkitVersion))
+
+    async def disk_usage(self, stream: Stream[m.Empty, m.DiskUsageResponse]) -> None:
+        await stream.recv_message()
+        await stream.send_message(m.DiskUsageResponse(record=self._buildkit.cache_records()))
+
+    async def prune(self, stream: Stream[m.PruneRequest, m.UsageRecord]) -> None:
+        """Streams what went."""
+        request = await stream.recv_message()
+        assert request is not None
+        records = {record.ID: record for record in self._buildkit.cache_records()}
+        for key in await self._buildkit.prune_cache(request):
+            await stream.send_message(records[key])
 
     async def solve(self, stream: Stream[m.SolveRequest, m.SolveResponse]) -> None:
         """Ends with `LLBBridge/Return`, or with the client's connection."""

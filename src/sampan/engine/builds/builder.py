@@ -274,7 +274,7 @@ class Builder:
         until_ns = _until_ns(filters)
         wanted_ids = filters.get("id", [])
         entries = self.cache.list()
-        total = sum(_size(entry) for entry in entries)
+        total = sum(size_bytes(entry) for entry in entries)
         deleted: list[str] = []
         for entry in entries:
             if total <= keep_bytes and keep_bytes:
@@ -283,7 +283,7 @@ class Builder:
                 continue
             self.cache.delete(entry.key)
             deleted.append(entry.key)
-            total -= _size(entry)
+            total -= size_bytes(entry)
         if not self.cache.list():
             self.cache.clear_steps()
             await self._blocking(shutil.rmtree, self._mounts.cache_root, True)
@@ -319,7 +319,8 @@ def _tag(name: str) -> Reference:
     return reference.with_default_tag()
 
 
-def _size(entry: Any) -> int:
+def size_bytes(entry: Any) -> int:
+    """What an entry of the cache holds itself, without what it builds on."""
     return int(entry.layers[-1][2]) if entry.changed and entry.layers else 0
 
 
@@ -331,7 +332,7 @@ def _record(entry: Any, *, shared: bool) -> dict[str, Any]:
         "Description": entry.description,
         "InUse": False,
         "Shared": shared,
-        "Size": _size(entry),
+        "Size": size_bytes(entry),
         "CreatedAt": rfc3339(entry.created_ns),
         "LastUsedAt": rfc3339(entry.used_ns) if entry.uses else None,
         "UsageCount": entry.uses,
