@@ -1,22 +1,19 @@
-# Chores. Everything runs in the virtual environment that scripts/setup makes.
-VENV := .sampan-dev/venv
-PY := $(VENV)/bin/python
+# Chores. Everything runs as root, in the virtual environment that scripts/setup makes.
+PY := .sampan-dev/venv/bin/python
 
-.PHONY: setup check test unit bench vm demo clean
-setup:
-	scripts/setup test
-check: setup
-	$(VENV)/bin/ruff check src tests bench scripts && $(VENV)/bin/ruff format --check src tests bench scripts
-	$(VENV)/bin/mypy && PATH=$(VENV)/bin:$$PATH lint-imports
-unit: setup
-	$(PY) -m pytest tests/unit tests/contract
+.PHONY: check test unit bench vm demo clean
+check:
+	scripts/setup test && scripts/check
 test:
 	scripts/test
-bench: setup
-	$(PY) bench/peers.py
-vm: setup
-	$(PY) -m pytest tests/vm
+unit:
+	scripts/test tests/unit tests/contract
+# make bench PEER=unix:///var/run/docker.sock
+bench:
+	scripts/setup test && $(PY) bench/peers.py --peer $(or $(PEER),unix:///var/run/docker.sock)
+vm:
+	scripts/setup vm && SAMPAN_VM=1 scripts/test -s tests/vm
 demo:
 	scripts/demo
 clean:
-	rm -rf .sampan-dev build bench/out
+	rm -rf .sampan-dev build
