@@ -110,7 +110,7 @@ class Machine:
     def _project_disk(self, arguments: Sequence[str]) -> Path:
         tree = self._scratch / "project"
         for name in ("src", "tests", "examples"):
-            shutil.copytree(PROJECT / name, tree / name, ignore=_NOT_NEEDED, symlinks=True)
+            shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(PROJECT / name, tree / name)
         shutil.copytree(sysconfig.get_path("purelib"), tree / "wheels", ignore=_NOT_NEEDED, symlinks=True)

@@ -74,6 +74,7 @@ _SUBARCHITECTURES: Final[dict[str, list[str]]] = {
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
 }
 _NAMESPACE_FLAGS: Final = 0x7E020000
+_AF_ALG: Final = 38
 _AF_VSOCK: Final = 40
 _EPERM: Final = 1
 _ENOSYS: Final = 38
@@ -86,7 +87,11 @@ def profile(capabilities: list[str], machine: str = MACHINE) -> dict[str, Any]:
         if capability in capabilities:
             names |= set(more.split())
     rules: list[dict[str, Any]] = [{"names": sorted(names), "action": "SCMP_ACT_ALLOW"}]
-    rules.append(_allow("socket", 0, _AF_VSOCK, "SCMP_CMP_NE"))
+    # Neither the kernel's cryptography (CVE-2026-31431) nor the host of a virtual machine. Two conditions "not equal" on
+    # one argument would be alternatives, and so allow both.
+    rules.append(_allow("socket", 0, _AF_ALG, "SCMP_CMP_LT"))
+    rules.append(_allow("socket", 0, _AF_ALG + 1, "SCMP_CMP_EQ"))
+    rules.append(_allow("socket", 0, _AF_VSOCK, "SCMP_CMP_GT"))
     rules += [_allow("personality", 0, value, "SCMP_CMP_EQ") for value in (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)]
     if "CAP_SYS_ADMIN" not in capabilities:
         masked = {"index": 0, "value": _NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
