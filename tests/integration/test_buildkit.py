@@ -120,16 +120,16 @@ async def build(
         returned = m.ReturnRequest()
         try:
             gateway = UnaryUnaryMethod(channel, bridge + "Solve", m.GatewaySolveRequest, m.GatewaySolveResponse)
-            answer = await gateway(asked, metadata=metadata)
-            returned.result = answer.result
-        except GRPCError as error:
-            returned.error = m.RpcStatus(code=2, message=error.message or "")
-        await UnaryUnaryMethod(channel, bridge + "Return", m.ReturnRequest, m.Empty)(returned, metadata=metadata)
-        try:
+            try:
+                returned.result = (await gateway(asked, metadata=metadata)).result
+            except GRPCError as error:
+                returned.error = m.RpcStatus(code=2, message=error.message or "")
+            await UnaryUnaryMethod(channel, bridge + "Return", m.ReturnRequest, m.Empty)(returned, metadata=metadata)
             response = await ended
+            return response.ExporterResponse, await shown
         finally:
-            messages = await shown
-        return response.ExporterResponse, messages
+            channel.close()
+            await asyncio.gather(ended, shown, return_exceptions=True)
 
 
 async def test_a_build_with_context_secret_and_output(engine: EngineProcess) -> None:
