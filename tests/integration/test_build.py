@@ -218,6 +218,24 @@ def test_the_first_step_is_shown_before_its_image_is_pulled(builds: Builds) -> N
     assert 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused' in messages[-1]["error"]
 
 
+def test_a_volume_is_there_for_later_steps(builds: Builds) -> None:
+    _, image = builds.ok("FROM BASE\nVOLUME /v /unused\nRUN echo kept >/v/f")
+    assert builds.sh(image, "cat /v/f; ls -d /unused || true").startswith("kept\n")
+    assert not builds.left_over()
+
+
+def test_a_step_that_cannot_be_planned_is_named(builds: Builds) -> None:
+    messages = builds.build("FROM BASE\nRUN true\nEXPOSE 99999")
+    text = "".join(message.get("stream", "") for message in messages)
+    assert text == "Step 1/3 : FROM build-base:t\nStep 3/3 : EXPOSE 99999\n"
+    assert messages[-1]["error"] == "Invalid containerPort: 99999"
+
+
+def test_a_stage_cannot_copy_from_itself(builds: Builds) -> None:
+    error = builds.fault("FROM BASE\nCOPY --from=0 /f /f")["error"]
+    assert error == "invalid from flag value 0: refers to current build stage"
+
+
 def test_quiet_shows_everything_of_a_build_that_fails(builds: Builds) -> None:
     messages = builds.build("FROM BASE\nRUN echo seen; exit 3", q="1")
     text = "".join(message.get("stream", "") for message in messages)

@@ -163,6 +163,7 @@ class Evaluator:
             mounts=tuple([await self._mount(text) for text in instruction.mounts]),
             extra_hosts=tuple(options.extra_hosts),
             insecure=instruction.security == "insecure",
+            volumes=tuple(sorted(state.config.get("Volumes") or ())),
             hidden_environment=state.arguments.hidden(),
             limits=options.limits,
         )

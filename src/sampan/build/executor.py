@@ -15,7 +15,7 @@ from sampan.build.inputs import Inputs
 from sampan.build.interfaces import Runner, RunRequest
 from sampan.build.layer_writer import LayerWriter
 from sampan.build.nodes import Copy, Directory, Layer, Node, Run
-from sampan.build.run_mounts import MountedRun, RunMounts
+from sampan.build.run_mounts import RunMounts
 from sampan.content.layers import LayerStore
 from sampan.errors import InvalidArgument, SampanError
 from sampan.types.ids import new_id
@@ -94,7 +94,12 @@ class Executor:
         below = inputs.tree(parent)
         async with self._mounts.prepare(node, trees, inputs, home) as mounted:
             stubs = await loop.run_in_executor(
-                self._pool, _make_stubs, mounted, below.directories, inputs, parent, home
+                self._pool,
+                _make_stubs,
+                [*mounted.targets, *((path, True) for path in node.volumes)],
+                inputs,
+                parent,
+                home,
             )
             request = RunRequest(
                 task_id=task_id,
@@ -132,16 +137,14 @@ _DIRECTORY_STUBS = ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/proc", "/sy
 _FILE_STUBS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
-def _make_stubs(
-    mounted: MountedRun, directories: list[str], inputs: Inputs, parent: tuple[Layer, ...], home: str
-) -> list[str]:
+def _make_stubs(targets: list[tuple[str, bool]], inputs: Inputs, parent: tuple[Layer, ...], home: str) -> list[str]:
     """A layer of mount points that the image lacks, to lie between the image and the upper directory; empty if none."""
     below = inputs.tree(parent)
     stub = home + "/stubs"
     os.mkdir(stub, 0o755)
     os.chmod(stub, 0o755)
     writer = LayerWriter(stub, below)
-    wanted = [(path, True) for path in _DIRECTORY_STUBS] + [(path, False) for path in _FILE_STUBS] + mounted.targets
+    wanted = [(path, True) for path in _DIRECTORY_STUBS] + [(path, False) for path in _FILE_STUBS] + targets
     for path, is_directory in wanted:
         resolved = writer.resolve(path)
         if resolved.found is not None:

@@ -64,7 +64,7 @@ class Inputs:
             raise InvalidArgument(f"digest mismatch sha256:{download.sha256}: {node.checksum}")
         if not download.name:
             if node.destination.endswith("/"):
-                raise InvalidArgument(f"cannot determine filename for source {url}")
+                raise InvalidArgument(f"ADD failed: cannot determine filename for source {url}")
             download = download._replace(name=posixpath.basename(node.destination))
         return download
 

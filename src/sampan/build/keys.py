@@ -38,6 +38,7 @@ def run_key(node: Run, parent: str, mounts: list[str]) -> str:
         [_bytes_safe(text) for text in node.arguments],
         [_bytes_safe(text) for text in node.environment],
         *(node.directory, node.user, node.network, list(node.extra_hosts), node.insecure, mounts),
+        *([list(node.volumes)] if node.volumes else []),
     )
 
 

@@ -84,7 +84,8 @@ class Mount(NamedTuple):
 
 @dataclass(eq=False, frozen=True)
 class Run:
-    """RUN. `hidden_environment` (proxies) and `limits` reach the process but not the key."""
+    """RUN. `hidden_environment` (proxies) and `limits` reach the process but not the key. `volumes` are directories that
+    are there for the process even if the image lacks them, as the classic builder's volumes are."""
 
     parent: Node
     arguments: tuple[str, ...]
@@ -95,6 +96,7 @@ class Run:
     mounts: tuple[Mount, ...] = ()
     extra_hosts: tuple[str, ...] = ()
     insecure: bool = False
+    volumes: tuple[str, ...] = ()
     hidden_environment: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 

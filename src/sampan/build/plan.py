@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sampan.build.arguments import GlobalArguments, StageArguments, platform_arguments
 from sampan.build.evaluate import Evaluator, PlannedStep
@@ -46,8 +46,14 @@ class Opening(NamedTuple):
     total: int
 
 
-async def _unseen(opening: Opening) -> None:
-    """For plans that nobody watches."""
+class Watcher(Protocol):
+    """Sees the making of a plan, which may take its time."""
+
+    async def open(self, opening: Opening) -> None:
+        """The first base image is about to be looked for."""
+
+    async def header(self, number: int, total: int, line: str) -> None:
+        """The step that the plan, and so the build, fails at."""
 
 
 @dataclass
@@ -91,19 +97,23 @@ async def make_plan(
     file: Dockerfile,
     options: BuildOptions,
     resolve: ImageResolver,
-    show: Callable[[Opening], Awaitable[None]] = _unseen,
+    watcher: Watcher | None = None,
 ) -> Plan:
-    """Plan the build of `options.target`; `show` is called before the first `resolve`, which may take its time.
+    """Plan the build of `options.target`.
 
     Raises:
         InvalidArgument: a word cannot be expanded, an option is wrong, a name is missing; also what `resolve` raises.
     """
-    return await _Planner(file, options, resolve).plan(show)
+    return await _Planner(file, options, resolve, watcher).plan()
 
 
 class _Planner:
-    def __init__(self, file: Dockerfile, options: BuildOptions, resolve: ImageResolver) -> None:
+    def __init__(
+        self, file: Dockerfile, options: BuildOptions, resolve: ImageResolver, watcher: Watcher | None
+    ) -> None:
         self.file = file
+        self.watcher = watcher
+        self.number = 0
         self.options = options
         self.resolve = resolve
         self.lexer = Lexer(escape=file.escape)
@@ -114,7 +124,7 @@ class _Planner:
         self.planned: dict[int, PlannedStage] = {}
         self.images: dict[tuple[str, str], BaseImage] = {}
 
-    async def plan(self, show: Callable[[Opening], Awaitable[None]]) -> Plan:
+    async def plan(self) -> Plan:
         last = target_stage(self.file, self.options.target)
         names = [stage.name for stage in self.file.stages[: last.number + 1] if stage.name]
         if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -122,9 +132,11 @@ class _Planner:
         needed = self._needed(last)
         stages = [stage for stage in self.file.stages[: last.number + 1] if stage.number in needed]
         opening = self._opening(stages)
-        await show(opening)
+        if self.watcher is not None:
+            await self.watcher.open(opening)
+        self.number = len(self.file.arguments)
         for stage in stages:
-            self.planned[stage.number] = await self._stage(stage)
+            self.planned[stage.number] = await self._stage(stage, opening.total)
         target = self.planned[last.number]
         for name, value in sorted(self.options.labels.items()):
             self._label(target, name, value)
@@ -171,7 +183,8 @@ class _Planner:
             self.images[key] = await self.resolve(name, platform)
         return self.images[key]
 
-    async def _stage(self, stage: Stage) -> PlannedStage:
+    async def _stage(self, stage: Stage, total: int) -> PlannedStage:
+        self.number += 1
         planned = await self._start(stage)
         evaluator = Evaluator(self.lexer, self.options, planned.state, self._node_of(stage))
         triggers = list(planned.state.config.get("OnBuild") or [])
@@ -182,7 +195,13 @@ class _Planner:
             instruction = parse_instruction(parse_line(trigger, "\\"))
             await self._add(planned, evaluator, instruction, is_trigger=True)
         for instruction in stage.body:
-            await self._add(planned, evaluator, instruction, is_trigger=False)
+            self.number += 1
+            try:
+                await self._add(planned, evaluator, instruction, is_trigger=False)
+            except SampanError:
+                if self.watcher is not None:
+                    await self.watcher.header(self.number, total, instruction.line.original)
+                raise
         return planned
 
     async def _add(
@@ -220,6 +239,8 @@ class _Planner:
                 return self.planned[found.number].node
             if name == "scratch":
                 return Base()
+            if name == str(stage.number):
+                raise InvalidArgument(f"invalid from flag value {name}: refers to current build stage")
             try:
                 return Base((await self.image(name, self.options.platform)).layers)
             except SampanError as error:

@@ -227,7 +227,7 @@ class Builder:
         use_cache = not options.no_cache and self._cache_wanted(options.cache_from)
         with ExitStack() as leases:
             images = BuildImages(self._images, options, report, leases)
-            plan = await make_plan(prepared.file, options, images.resolve, report.open)
+            plan = await make_plan(prepared.file, options, images.resolve, report)
             inputs = Inputs(
                 self._layers,
                 self._pool,
