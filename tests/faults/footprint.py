@@ -77,6 +77,11 @@ class Footprint:
                 yield top
                 yield from (path for path in top.iterdir() if path.is_dir())
 
+    def remove_cgroups(self) -> None:
+        """As a reboot does; nothing may run in them."""
+        for directory in sorted(self._cgroup_directories(), key=lambda path: -len(path.parts)):
+            directory.rmdir()
+
     def mounts(self) -> list[str]:
         """Mounts below the engine's roots, in our mount namespace and in that of its process."""
         lines = _read("/proc/self/mountinfo").decode().splitlines()

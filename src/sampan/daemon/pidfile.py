@@ -1,4 +1,4 @@
-"""One engine per exec root: a lock that the kernel drops with the process, and the PID file that tools look for."""
+"""One engine per exec root and per data root: locks that the kernel drops with the process, and the PID file for tools."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from sampan.errors import Unavailable
 
 
 @contextlib.contextmanager
-def held(lock_path: str, pid_path: str) -> Iterator[None]:
-    """Hold the lock for the length of the block and name this process in `pid_path`.
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock `path`, which stands for its directory, for the length of the block.
 
     Raises:
         Unavailable: another engine holds it.
     """
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Unavailable(
-                f"another engine runs on {os.path.dirname(lock_path)}",
+                f"another engine runs on {os.path.dirname(path)}",
                 hint="stop it, or start this one with --data-root and --exec-root of its own",
             ) from None
-        with open(pid_path, "w", encoding="ascii") as file:
-            file.write(str(os.getpid()))
-        try:
-            yield
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(pid_path)
+        yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def named(path: str) -> Iterator[None]:
+    """Name this process in the PID file `path` for the length of the block."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -31,7 +31,11 @@ def run(config: EngineConfig, zygote: ZygoteLink) -> None:
             os.makedirs(path, mode=mode, exist_ok=True)
         except OSError as error:
             raise InvalidArgument(f"cannot make {path}: {error.strerror}") from None
-    with pidfile.held(f"{config.exec_root}/lock", config.pidfile_path):
+    with (
+        pidfile.locked(f"{config.exec_root}/lock"),
+        pidfile.locked(f"{config.data_root}/lock"),
+        pidfile.named(config.pidfile_path),
+    ):
         asyncio.run(_serve(config, zygote))
 
 
@@ -40,6 +44,7 @@ async def _serve(config: EngineConfig, zygote: ZygoteLink) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _log.warning, "SIGHUP: the configuration is read at the start alone")
     engine = await Engine.open(config, zygote)
     server = Server(engine, Router(ROUTES))
     try:
