@@ -130,3 +130,13 @@ except OSError as error:
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert result.stdout.strip() in ("30", "1"), result.stderr  # EROFS, or EPERM for a sealed copy
+
+
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+def test_a_path_that_cannot_be_hidden_fails_the_start(attempt: Try, tmp_path: Path, kind: str) -> None:
+    """A missing path is passed over; any other failure must not leave the path open in silence."""
+    (tmp_path / "rootfs/loop").symlink_to("loop")
+    missing = attempt("echo in", lambda config: config["linux"].update({kind: ["/missing", "/bin/busybox/missing"]}))
+    assert missing.stdout == "in\n", missing.stderr
+    refused = attempt("echo in", lambda config: config["linux"].update({kind: ["/loop"]}))
+    assert refused.returncode != 0 and "in" not in refused.stdout

@@ -216,7 +216,7 @@ class Session:
         try:
             self._sock.shutdown(_SHUT_WR)
         except OSError:
-            pass
+            pass  # the engine closed first
 
     _last_stdin_fd = -1
 

@@ -71,10 +71,6 @@ class Engine:
             self._version = ".".join(str(part) for part in min(API_VERSION, offered))
         return self._version
 
-    def at_least(self, major: int, minor: int) -> bool:
-        """Whether the negotiated version is this or newer."""
-        return tuple(int(part) for part in self.version.split(".")) >= (major, minor)
-
     # -- requests ------------------------------------------------------------------------------------------------
 
     def open(

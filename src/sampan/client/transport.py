@@ -54,13 +54,8 @@ class Response:
             self._left = 0
 
     def fileno(self) -> int:
-        """For poll(): readable when more of the body arrives. See also `buffered`."""
+        """For poll(): readable when more of the body arrives."""
         return self.connection.fileno()
-
-    @property
-    def buffered(self) -> bool:
-        """True if bytes have been read from the socket that no caller has seen; poll() would not tell of them."""
-        return bool(self.connection.buffer)
 
     def chunks(self) -> Iterator[bytes]:
         """The body, piece by piece as it arrives."""

@@ -347,9 +347,6 @@ class LayerStore:
                     if not self._leases[chain_id]:
                         del self._leases[chain_id]
 
-    def leased(self, chain_id: str) -> bool:
-        return chain_id in self._leases
-
     def delete(self, chain_id: str) -> bool:
         """Remove the layer (its files go in the background); False if it is leased or not there."""
         with self._lock:

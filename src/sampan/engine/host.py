@@ -36,7 +36,7 @@ def os_release() -> dict[str, str]:
                 pairs = (line.strip().partition("=") for line in file if "=" in line and not line.startswith("#"))
                 return {key: "".join(shlex.split(value)) for key, _, value in pairs}
         except OSError:
-            continue
+            continue  # the next place of os-release(5)
     return {}
 
 

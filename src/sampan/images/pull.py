@@ -21,6 +21,7 @@ from sampan.content.layers import LayerStore
 from sampan.errors import InvalidArgument, NotSupported
 from sampan.images.growing import Abandoned, GrowingFile
 from sampan.images.progress import Progress
+from sampan.linux.overlay import MAXIMUM_LAYERS
 from sampan.registry.auth import ANONYMOUS, Credentials
 from sampan.registry.blobs import fetch_blob
 from sampan.registry.client import Registry, Repository
@@ -39,7 +40,6 @@ from sampan.types.reference import Reference
 
 _EXTRACT_THREADS = 6
 _TICK_S = 0.1
-_MAX_LAYERS = 125
 
 
 class Pulled(NamedTuple):
@@ -265,8 +265,8 @@ def _diff_ids(config: bytes, manifest: Manifest) -> list[Digest]:
         raise InvalidArgument(
             f"invalid image {manifest.digest}: {len(manifest.layers)} layers, but {len(diff_ids)} diff ids in the config"
         )
-    if len(diff_ids) > _MAX_LAYERS:
-        raise NotSupported(f"max depth exceeded: {len(diff_ids)} layers, at most {_MAX_LAYERS} can be mounted")
+    if len(diff_ids) > MAXIMUM_LAYERS:
+        raise NotSupported(f"max depth exceeded: {len(diff_ids)} layers, at most {MAXIMUM_LAYERS} can be mounted")
     for layer in manifest.layers:
         if "foreign" in layer.media_type or "nondistributable" in layer.media_type or "encrypted" in layer.media_type:
             raise NotSupported(f"layer {layer.digest} of type {layer.media_type} is not supported")

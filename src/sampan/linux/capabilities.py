@@ -97,4 +97,4 @@ def set_ambient(mask: int) -> None:
             try:
                 prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
             except OSError:
-                continue
+                continue  # not permitted or not inheritable: as runc, it stays out

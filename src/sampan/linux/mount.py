@@ -170,15 +170,7 @@ def pivot_into(root_fd: int) -> None:
         os.close(old)
 
 
-def move_into(root_fd: int) -> None:
-    """`pivot_into` for a root that cannot be pivoted (initramfs): move the mount over `/` and chroot into it."""
-    os.fchdir(root_fd)
-    syscall("move root", SYS_MOUNT, b".", b"/", 0, MS_MOVE, 0)
-    os.chroot(".")
-    os.chdir("/")
-
-
 __all__ = [name for name in dir() if name.startswith(("MS_", "MNT_", "MOUNT_ATTR_"))] + [
-    "AT_FDCWD", "mount", "mount_setattr", "move_into", "move_mount", "new_filesystem", "open_tree", "pivot_into",
+    "AT_FDCWD", "mount", "mount_setattr", "move_mount", "new_filesystem", "open_tree", "pivot_into",
     "set_propagation", "unmount",
 ]  # fmt: skip

@@ -57,11 +57,11 @@ def _forget_volatile_mark(work: str) -> None:
     try:
         os.unlink(f"{mark}/dirty")
     except OSError:
-        pass
+        pass  # no mark
     try:
         os.rmdir(mark)
     except OSError:
-        pass
+        pass  # no mark, or one that the mount itself will complain of
 
 
 def _mount_tolerant(target: str, options: str, flags: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 import msgspec
@@ -56,10 +56,6 @@ class Subnet(msgspec.Struct, frozen=True):
     @property
     def network(self) -> IPNetwork:
         return ip_network(self.subnet)
-
-    @property
-    def gateway_address(self) -> IPAddress | None:
-        return ip_address(self.gateway) if self.gateway else None
 
     def to_docker(self) -> dict[str, Any]:
         found: dict[str, Any] = {"Subnet": self.subnet}

@@ -150,7 +150,7 @@ class QueryClient:
                     ask = _ask_tcp if over_tcp else _ask_udp
                     return await asyncio.wait_for(ask(address, query), _UPSTREAM_TIMEOUT_S)
                 except (OSError, TimeoutError, EOFError):
-                    continue
+                    continue  # the next server is asked
             return dns.failure(query)
         finally:
             self._running -= 1

@@ -186,4 +186,4 @@ def close_all(fds: Sequence[int]) -> None:
         try:
             os.close(fd)
         except OSError:
-            pass
+            pass  # closed already

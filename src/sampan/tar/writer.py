@@ -244,7 +244,7 @@ class _Packer:
             try:
                 value = os.getxattr(target, key) if follow_symlinks else os.getxattr(target, key, follow_symlinks=False)
             except OSError:
-                continue
+                continue  # removed since the list was made
             if raw.startswith(b"trusted.overlay."):
                 opaque = opaque or (self._overlay and raw == OPAQUE_XATTR and value == b"y")
             elif raw != b"security.selinux":

@@ -6,7 +6,7 @@ Normalisation and choice follow https://github.com/containerd/platforms (databas
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from sampan.errors import InvalidArgument
@@ -119,8 +119,3 @@ class Platform(NamedTuple):
 def _variant_number(platform: Platform) -> int:
     digits = (platform.variant or _DEFAULT_VARIANT.get(platform.architecture, "")).lstrip("v").split(".")[0]
     return int(digits) if digits.isdigit() and len(digits) < 4 else 0
-
-
-def parse_all(texts: Sequence[str]) -> list[Platform]:
-    """`Platform.parse` of each, in order and without repetition."""
-    return list(dict.fromkeys(Platform.parse(text) for text in texts))

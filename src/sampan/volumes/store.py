@@ -96,14 +96,6 @@ class Volumes:
         if volume.options.get("device") and not await asyncio.to_thread(mounting.is_mounted, target):
             await asyncio.to_thread(mounting.mount_volume, name, volume.options, target)
 
-    def wants_copy_up(self, name: str) -> bool:
-        """Whether the image's files are to be copied in on first use: an empty directory of the local driver."""
-        volume = self.get(name)
-        if volume.options.get("device"):
-            return False
-        with os.scandir(self.mountpoint(name)) as entries:
-            return next(entries, None) is None
-
     def size_bytes(self, name: str) -> int:
         """What the files of a volume occupy by their lengths; -1 if it is a mount. Blocking."""
         if self.get(name).options.get("device"):

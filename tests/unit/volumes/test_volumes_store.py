@@ -23,7 +23,6 @@ async def test_life_of_a_volume(path: str, tmp_path: Path) -> None:
     assert await volumes.create("data") is volume
     assert volumes.mountpoint("data") == f"{path}/data/_data"
     assert os.path.isdir(volumes.mountpoint("data"))
-    assert volumes.wants_copy_up("data")
     Path(volumes.mountpoint("data"), "file").write_bytes(b"12345")
     assert volumes.size_bytes("data") == 5
     again = Volumes(database, path)

@@ -98,7 +98,7 @@ def _is_address(text: str) -> bool:
             _socket.inet_pton(family, text)
             return True
         except OSError:
-            continue
+            continue  # not of this family
     return False
 
 

@@ -112,4 +112,4 @@ def drop_shared_memory_at(path: str) -> None:
     try:
         os.rmdir(path)
     except OSError:
-        pass
+        pass  # it never was, or the exec root is gone with it

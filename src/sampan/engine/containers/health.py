@@ -174,7 +174,7 @@ class Health:
                 await task.signal(9, probe.id)
                 await asyncio.wait_for(probe.done.wait(), _EXEC_ENDED_S)
             except (SampanError, TimeoutError):
-                pass
+                pass  # the probe or its container ended; the verdict stands
         text = f"Health check exceeded timeout ({format_duration(round(wanted.timeout_s * 1e9))})"
         return Result(started_ns, time.time_ns(), -1, f"{text}: {output}" if output else text)
 

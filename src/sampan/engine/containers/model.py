@@ -43,7 +43,6 @@ class Container:
         self.sandbox: Any = None
         self.network_owner: Container | None = None
         """The container whose network namespace this one joined."""
-        self.sandbox_key = ""
         self.exits: list[asyncio.Future[tuple[int, str]]] = []
         self.removals: list[asyncio.Future[tuple[int, str]]] = []
         self.restart_timer: asyncio.Task[None] | None = None

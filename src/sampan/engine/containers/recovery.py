@@ -91,7 +91,7 @@ async def _kill(task: Task) -> None:
     try:
         await task.signal(9)
     except SampanError:
-        pass
+        pass  # it ended meanwhile
 
 
 def _collect_directories(engine: Engine) -> None:

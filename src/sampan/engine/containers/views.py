@@ -287,7 +287,7 @@ def sizes(engine: Engine, container: Container) -> tuple[int, int]:
             try:
                 status = os.lstat(f"{directory}/{name}")
             except OSError:
-                continue
+                continue  # a running container removed it meanwhile
             key = (status.st_dev, status.st_ino)
             if key not in seen:
                 seen.add(key)

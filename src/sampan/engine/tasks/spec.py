@@ -54,7 +54,7 @@ class Attachment(msgspec.Struct):
             try:
                 sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             except OSError:
-                pass
+                pass  # the client left, or does not read
 
     def discard(self) -> None:
         """Close the client's connection: nobody took it."""

@@ -103,4 +103,4 @@ def _enable_controllers(directory: str) -> None:
             try:
                 files.write(control, f"+{name}")
             except OSError:
-                continue
+                continue  # said in the docstring

@@ -43,20 +43,12 @@ def u8(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=B", value))
 
 
-def u16(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=H", value))
-
-
 def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
 def u32be(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack(">I", value))
-
-
-def u64be(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack(">Q", value))
 
 
 def string(kind: int, value: str) -> bytes:

@@ -199,10 +199,6 @@ def new_default_route(index: int, gateway: IPAddress, metric: int = 0) -> Reques
     return RTM_NEWROUTE, nl.NLM_F_CREATE | nl.NLM_F_REPLACE, body
 
 
-def delete_default_route(index: int, family: int) -> Request:
-    return RTM_DELROUTE, 0, _route(family, 0, index, scope=255)
-
-
 def list_routes(family: int) -> Request:
     return RTM_GETROUTE, nl.NLM_F_DUMP, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
 

@@ -191,7 +191,7 @@ class Child:
             try:
                 self._channel.send(launch_error.encode(error))
             except OSError:
-                pass
+                pass  # who asked is gone, and nobody else wants to know
         finally:
             os._exit(1)
 
@@ -281,7 +281,7 @@ class Child:
             try:
                 builder.proc = m.new_filesystem("proc", [], source="proc")
             except OSError:
-                pass
+                pass  # no sysctl may be wanted; writing one says what is missing
         self._make_working_directory(root)
         m.pivot_into(root)
         if (self._config.get("root") or {}).get("readonly") or self._rootfs.get("readonly"):
@@ -362,7 +362,7 @@ def _own_terminal(slave: int, spec: dict[str, Any]) -> None:
         try:
             os.fchown(slave, uid, -1)
         except OSError:
-            pass
+            pass  # as runc: a read-only or id-mapped devpts refuses, and the terminal works all the same
 
 
 def set_oom_score(adjustment: int) -> None:

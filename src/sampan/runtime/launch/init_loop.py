@@ -40,7 +40,7 @@ def become_init(run: Callable[[], None], title: list[str], title_area: tuple[int
                 os.tcsetpgrp(0, os.getpgrp())
                 signal.signal(signal.SIGTTOU, signal.SIG_DFL)
         except OSError:
-            pass
+            pass  # no terminal of this session: there is no foreground to be in
         run()
         os._exit(255)
     process.set_title(title_area, title)

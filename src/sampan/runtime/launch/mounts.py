@@ -250,8 +250,8 @@ def mask_paths(paths: list[str], root: int, dev_null: int) -> None:
     for path in dict.fromkeys(paths):
         try:
             target = open_in_root(root, path, os.O_PATH)
-        except OSError:
-            continue  # not there, or not ours to see: nothing to hide
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # nothing to hide; any other failure fails the start, or a path would stay open in silence
         try:
             if not stat.S_ISDIR(os.fstat(target).st_mode):
                 tree = m.open_tree(dev_null, clone=True)
@@ -275,7 +275,7 @@ def make_readonly(paths: list[str], root: int) -> None:
     for path in dict.fromkeys(paths):
         try:
             target = open_in_root(root, path, os.O_PATH)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         try:
             tree = m.open_tree(target, clone=True, recursive=True)

@@ -104,7 +104,7 @@ class _Joiner:
             try:
                 self._channel.send(launch_error.encode(error))
             except OSError:
-                pass
+                pass  # who asked is gone, and nobody else wants to know
         finally:
             os._exit(1)
 

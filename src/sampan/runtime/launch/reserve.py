@@ -86,7 +86,7 @@ def _serve(channel: socket.socket, hot: list[Range]) -> None:
         try:
             channel.send(launch_error.encode(error))
         except OSError:
-            pass
+            pass  # who asked is gone, and nobody else wants to know
     finally:
         os._exit(1)
 

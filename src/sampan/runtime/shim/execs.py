@@ -37,7 +37,6 @@ class Execs:
     def __init__(self, shim: Shim) -> None:
         self._shim = shim
         self._execs: dict[str, Exec] = {}
-        self._early: dict[int, int] = {}
 
     def start(self, body: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Run a process. Its client, if any, is attached from the first byte. Raises the errors of a launch."""

@@ -24,11 +24,11 @@ def remove_task_dir(path: str) -> None:
         try:
             os.unlink(f"{path}/{name}")
         except OSError:
-            pass
+            pass  # not there; what must not be left fails the rmdir below
     try:
         os.rmdir(path)
     except OSError:
-        pass
+        pass  # the next start of sampand collects it
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -53,4 +53,4 @@ def fsync_file(path: str) -> None:
         os.fsync(fd)
         os.close(fd)
     except OSError:
-        pass
+        pass  # the name is safe already; a disk that cannot sync has told the kernel's log

@@ -218,6 +218,6 @@ class Launcher:
             try:
                 self._cgroup.remove()
             except OSError:
-                pass
+                pass  # the start's own failure is what the client must hear; the next start of sampand removes it
         if self._made_task_dir:
             remove_task_dir(self._task_dir)

@@ -47,7 +47,7 @@ class Loop:
             try:
                 self._epoll.unregister(fd)
             except OSError:
-                pass
+                pass  # epoll forgot it when it was closed
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         timer = Timer(time.monotonic() + delay_s, callback)
