@@ -104,6 +104,20 @@ def test_a_network_removal_that_was_cut_short_leaves_no_bridge(own_engine: Engin
     assert len(Footprint(own_engine).bridges()) == 1
 
 
+def test_a_pause_that_was_cut_short_is_undone(own_engine: EngineProcess) -> None:
+    _run(own_engine, "--name", "frozen", "busybox", "sleep", "1000")
+    with _rows(own_engine) as database:
+        ((container_id, before),) = database.execute("SELECT id, record FROM containers").fetchall()
+    assert own_engine.docker("pause", "frozen").returncode == 0
+    own_engine.kill()
+    with _rows(own_engine) as database:
+        database.execute("UPDATE containers SET record = ? WHERE id = ?", (before, container_id))
+    own_engine.start()
+    assert _inspect(own_engine, "frozen")["State"]["Status"] == "running"
+    assert own_engine.docker("exec", "frozen", "echo", "thawed", timeout=10).stdout == "thawed\n"
+    assert own_engine.docker("rm", "-f", "frozen", timeout=10).returncode == 0
+
+
 def test_what_the_user_stopped_stays_stopped_even_if_the_engine_dies_over_it(own_engine: EngineProcess) -> None:
     trap = "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done"
     _run(own_engine, "--name", "stopped", "--restart", "unless-stopped", "busybox", "sh", "-c", trap)

@@ -51,7 +51,10 @@ def _take_over(engine: Engine, container: Container, task: Task) -> None:
     state = container.state
     container.task = task
     state.pid = task.pid
-    frozen = state.status == "paused" and _frozen(engine, container)
+    frozen = _frozen(engine, container)
+    if frozen and state.status != "paused":  # killed between the two halves of pause or unpause
+        starting.freeze(engine, container, False)
+        frozen = False
     if state.status not in ("running", "paused"):  # killed between the start and its record
         seconds = datetime.fromtimestamp(task.started_at_ns / 1e9, UTC)
         state.started_at = f"{seconds:%Y-%m-%dT%H:%M:%S.%f}000Z"
@@ -111,7 +114,7 @@ def _collect_shared_memory(engine: Engine) -> None:
 
 
 async def _restore_networks(engine: Engine) -> None:
-    live = {each.id: each for each in engine.containers.all() if each.running and each.pid}
+    live = {each.id: each for each in engine.containers.all() if each.task is not None}
     dns = {each.id: each.host_config["Dns"] for each in live.values() if each.host_config["Dns"]}
     await engine.networks.restore({key: each.pid for key, each in live.items()}, dns)
     interfaces = await engine.networks.host_ends()
