@@ -7,6 +7,7 @@ from typing import Any
 
 from sampan.images.image import Image
 from sampan.images.store import ImageStore
+from sampan.spec.oci_image import EMPTY_RUN_CONFIG
 from sampan.types.times import ZERO_TIME, rfc3339
 
 Version = tuple[int, int]
@@ -16,26 +17,6 @@ _KEYS_TEXT = """
 User ExposedPorts Env Entrypoint Cmd Volumes WorkingDir Labels StopSignal Healthcheck OnBuild Shell ArgsEscaped
 """
 IMAGE_CONFIG_KEYS = tuple(_KEYS_TEXT.split())
-# Up to 1.49 the image's config was a container's, with these always there.
-_OLD_CONFIG: dict[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "OnBuild": None,
-    "Labels": None,
-}
 
 
 def summary(image: Image, version: Version, *, shared_size_bytes: int = -1, containers: int = -1) -> dict[str, Any]:
@@ -98,5 +79,5 @@ def _comment(config: Mapping[str, Any]) -> str:
 
 def _run_config(config: Mapping[str, Any], version: Version) -> dict[str, Any]:
     if version < (1, 50):
-        return {**_OLD_CONFIG, **config}
+        return {**EMPTY_RUN_CONFIG, **config}
     return {key: value for key, value in config.items() if key in IMAGE_CONFIG_KEYS and value}

@@ -98,14 +98,7 @@ class ZygoteLink:
         return True
 
     def _respawn(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-        if self._pid:
-            try:
-                os.waitpid(self._pid, 0)
-            except ChildProcessError:
-                pass
+        self.close()
         self._spawn()
 
     def _spawn(self) -> None:
