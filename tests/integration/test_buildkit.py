@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import socket
 import subprocess
+import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ class FileSync:
         self.secrets = secrets
         self.asked: list[tuple[str, list[str]]] = []
         self.hosts: list[str] = []
+        self.uploads: dict[str, bytes] = {}
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
@@ -40,10 +43,18 @@ class FileSync:
             "/moby.buildkit.secrets.v1.Secrets/GetSecret": Handler(
                 self.secret, Cardinality.UNARY_UNARY, m.GetSecretRequest, m.GetSecretResponse
             ),
+            "/moby.upload.v1.Upload/Pull": Handler(
+                self.upload, Cardinality.STREAM_STREAM, m.BytesMessage, m.BytesMessage
+            ),
             "/moby.filesync.v1.Auth/Credentials": Handler(
                 self.credentials, Cardinality.UNARY_UNARY, m.CredentialsRequest, m.CredentialsResponse
             ),
         }
+
+    async def upload(self, stream: Any) -> None:
+        data = self.uploads[stream.metadata["urlpath"]]
+        for start in range(0, len(data), 10_000):
+            await stream.send_message(m.BytesMessage(data=data[start : start + 10_000]))
 
     async def credentials(self, stream: Any) -> None:
         request = await stream.recv_message()
@@ -162,6 +173,22 @@ async def test_a_failing_step_shows_its_output_and_fails_the_build(engine: Engin
     sync = FileSync({"dockerfile": [file("Dockerfile", b"FROM busybox\nRUN echo bad; exit 3\n")], "context": []}, {})
     with pytest.raises(GRPCError, match="exit code: 3"):
         await build(engine, sync, "ref2")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "dockerfile"])
+async def test_a_context_from_standard_input(engine: EngineProcess, mode: str) -> None:
+    content = b"FROM busybox\n" + (b"COPY big /\n" if mode != "dockerfile" else b"LABEL a=b\n")
+    packed = io.BytesIO()
+    if mode != "dockerfile":
+        with tarfile.open(fileobj=packed, mode=mode) as tar:  # type: ignore[call-overload]
+            for name, data in (("Dockerfile", content), ("big", os.urandom(50_000))):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    sync = FileSync({}, {})
+    sync.uploads["/u1"] = packed.getvalue() or content
+    response, _ = await build(engine, sync, f"ref-{mode}", {"context": "http://buildkit-session/u1"})
+    assert response["containerimage.config.digest"].startswith("sha256:")
 
 
 async def test_credentials_are_asked_for_the_registries_that_are_named(engine: EngineProcess) -> None:

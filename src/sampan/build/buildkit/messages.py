@@ -227,3 +227,7 @@ class GetSecretRequest(Message):
 
 class GetSecretResponse(Message):
     data: bytes = field(1, BYTES)
+
+
+class BytesMessage(Message):
+    data: bytes = field(1, BYTES)

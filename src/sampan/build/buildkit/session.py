@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from grpclib.client import Channel, UnaryUnaryMethod
-from grpclib.const import Status
+from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
 from sampan.build.buildkit.messages import (
+    BytesMessage,
     CredentialsRequest,
     CredentialsResponse,
     GetSecretRequest,
@@ -18,6 +20,7 @@ from sampan.build.buildkit.messages import (
 from sampan.errors import InvalidArgument, Unavailable
 
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+_PULL = "/moby.upload.v1.Upload/Pull"
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 
 
@@ -55,6 +58,23 @@ class ClientSession:
             if error.status is Status.NOT_FOUND:
                 return None
             raise InvalidArgument(f"failed to get secret {secret_id}: {error.message}") from None
+
+    async def upload(self, path: str, host: str, out: BinaryIO) -> None:
+        """Write to `out` what the client holds ready at `http://<host><path>`, such as the standard input of
+        `docker build -`.
+
+        Raises:
+            InvalidArgument: the client has nothing there.
+        """
+        metadata = {"urlpath": path, "urlhost": host}
+        request = self.channel.request(_PULL, Cardinality.STREAM_STREAM, BytesMessage, BytesMessage, metadata=metadata)
+        try:
+            async with request as stream:
+                await stream.send_request(end=True)
+                while (message := await stream.recv_message()) is not None:
+                    out.write(message.data)
+        except GRPCError as error:
+            raise InvalidArgument(f"failed to read the build context: {error.message}") from None
 
 
 class Sessions:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sampan.build import context as contexts
 from sampan.build.buildkit.filesync import Wanted, fetch
@@ -14,6 +16,7 @@ from sampan.build.buildkit.messages import SolveRequest
 from sampan.build.buildkit.session import ClientSession
 from sampan.build.buildkit.status import StatusBuild, StatusLog, StatusReport
 from sampan.build.options import BuildOptions, Limits
+from sampan.build.unpack import is_archive
 from sampan.engine.builds.builder import PreparedBuild
 from sampan.errors import InvalidArgument, NotSupported, SampanError
 from sampan.spec.dockerfile import ignore
@@ -22,6 +25,7 @@ from sampan.types.reference import Reference
 if TYPE_CHECKING:
     from sampan.engine.builds.builder import Builder
 
+_UPLOADED = "http://buildkit-session/"
 _EXPORTERS = ("", "moby", "image")
 _IMAGE = re.compile(rb"(?im)(?:^\s*FROM\s+(?:--\S+\s+)*|--from=|,from=)([^\s,$]+)(?=[\s,]|$)")
 _SECRET = re.compile(rb"--mount=\S*type=secret\S*")
@@ -39,7 +43,7 @@ def options_of(request: SolveRequest, attributes: Mapping[str, str]) -> BuildOpt
     names = (exporter.Attrs if exporter else request.ExporterAttrsDeprecated).get("name", "")
     if kind not in _EXPORTERS:
         raise NotSupported(f"exporter {kind} is not supported by this engine's BuildKit API; the image exporter is")
-    if "context" in attributes:
+    if not attributes.get("context", _UPLOADED).startswith(_UPLOADED):
         raise NotSupported(f"building from {attributes['context']} is not supported by this engine's BuildKit API")
     platform = attributes.get("platform", "")
     if "," in platform:
@@ -116,6 +120,8 @@ class _Fetching:
 
     async def receive(self, prepared: PreparedBuild) -> bytes:
         """Fetch Dockerfile, ignore files and context, in this order; gives the Dockerfile."""
+        if "context" in self._attributes:
+            return await self._receive_upload(prepared, self._attributes["context"])
         name = prepared.options.dockerfile
         home = f"{prepared.directory}/dockerfile"
         os.mkdir(home, 0o700)
@@ -131,6 +137,21 @@ class _Fetching:
         with self._log.step("[internal] load build context") as vertex:
             size = await self._fetch(local, prepared.context, exclude=patterns)
             vertex.output(1, f"transferring context: {size}B done\n".encode())
+        return self._dockerfile
+
+    async def _receive_upload(self, prepared: PreparedBuild, url: str) -> bytes:
+        """What the client read from its standard input: an archive of the context, or the Dockerfile alone."""
+        parts, path = urlsplit(url), f"{prepared.directory}/downloads/context"
+        with self._log.step("[internal] load remote build context"), open(path, "wb") as file:
+            await self._session.upload(parts.path, parts.netloc, file)
+        if is_archive(path):
+            with open(path, "rb") as file:
+                await asyncio.to_thread(contexts.unpack_context, file, prepared.context)
+            self._dockerfile = contexts.read_dockerfile(prepared.context, prepared.options.dockerfile)
+            await asyncio.to_thread(contexts.apply_ignore, prepared.context, prepared.options.dockerfile)
+        else:
+            with open(path, "rb") as file:
+                self._dockerfile = contexts.require_content(file.read(4 << 20), prepared.options.dockerfile)
         return self._dockerfile
 
     async def _fetch(
