@@ -6,11 +6,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import pytest
 from tests.conftest import BUSYBOX, EngineProcess
 
-EngineMaker = Callable[[], EngineProcess]
+
+class EngineMaker(Protocol):
+    def __call__(self, prepare: Callable[[EngineProcess], None] | None = None, /) -> EngineProcess:
+        """A started engine. `prepare` may change what it starts with."""
 
 
 @pytest.fixture
@@ -22,10 +26,12 @@ def make_engine() -> Iterator[EngineMaker]:
         pytest.skip("needs busybox-static")
     made: list[EngineProcess] = []
 
-    def make() -> EngineProcess:
+    def make(prepare: Callable[[EngineProcess], None] | None = None, /) -> EngineProcess:
         root = tempfile.mkdtemp(prefix="sampan-faults-", dir="/var/tmp")
         os.chmod(root, 0o711)
         engine = EngineProcess(root)
+        if prepare is not None:
+            prepare(engine)
         made.append(engine)
         engine.start()
         answer = engine.sampan("image", "bootstrap", "busybox")
@@ -34,6 +40,9 @@ def make_engine() -> Iterator[EngineMaker]:
 
     yield make
     for engine in made:
+        if not os.path.ismount(engine.data_root) and not os.path.exists(f"{engine.data_root}/sampan.db"):
+            shutil.rmtree(engine.root, ignore_errors=True)  # the test took its disk away
+            continue
         if engine.process is None or engine.process.poll() is not None:
             engine.start()
         engine.remove_all_containers()

@@ -108,7 +108,7 @@ class Work:
         self.api("POST", f"/containers/{container}/unpause")
 
     def copy_in(self, source: random.Random) -> None:
-        body = _tar({f"file{number}": source.randbytes(100_000) for number in range(5)})
+        body = tar({f"file{number}": source.randbytes(100_000) for number in range(5)})
         self.api("PUT", f"/containers/{self.any_container(source)}/archive?path=/tmp", body)
 
     def copy_out(self, source: random.Random) -> None:
@@ -131,12 +131,12 @@ class Work:
         self.api("POST", "/images/load", self._saved, {"Content-Type": "application/x-tar"})
 
     def import_(self, source: random.Random) -> None:
-        body = _tar({f"file{number}": source.randbytes(200_000) for number in range(5)})
+        body = tar({f"file{number}": source.randbytes(200_000) for number in range(5)})
         self.api("POST", f"/images/create?fromSrc=-&repo={self.name('imported')}", body)
 
     def build(self, source: random.Random) -> None:
         text = f"FROM {_IMAGE}\nRUN echo {source.random()} > /a\nCOPY data /data\nRUN cat /data > /b\nENV x={source.random()}\n"
-        body = _tar({"Dockerfile": text.encode(), "data": source.randbytes(300_000)})
+        body = tar({"Dockerfile": text.encode(), "data": source.randbytes(300_000)})
         self.api("POST", f"/build?t={self.name('built')}", body, {"Content-Type": "application/x-tar"})
 
     def bootstrap(self, source: random.Random) -> None:
@@ -144,7 +144,7 @@ class Work:
 
     def push_pull(self, source: random.Random) -> None:
         name = self.name("pushed")
-        body = _tar({"file": source.randbytes(2_000_000)})
+        body = tar({"file": source.randbytes(2_000_000)})
         self.api("POST", f"/images/create?fromSrc=-&repo={self._registry}/{name}&tag=1", body)
         self.api("POST", f"/images/{self._registry}/{name}/push?tag=1", headers={"X-Registry-Auth": "e30="})
         self.api("DELETE", f"/images/{self._registry}/{name}:1")
@@ -186,7 +186,8 @@ class Work:
         self.api("POST", "/build/prune?all=1")
 
 
-def _tar(files: dict[str, bytes]) -> bytes:
+def tar(files: dict[str, bytes]) -> bytes:
+    """A plain archive of regular files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
