@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 
@@ -32,12 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # What our starter left open, systemd's sockets among it, is not for shims to keep.
         close_range(3, cloexec=True)
         zygote = ZygoteLink.start()
+        _raise_descriptor_limit()
         from sampan.daemon import serve  # late: the zygote gets ready while this process imports the engine
 
         serve.run(config, zygote)
     except SampanError as error:
         print(f"sampand: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(1)
+
+
+def _raise_descriptor_limit() -> None:
+    """Every client costs a descriptor. Only ours is raised, after the zygote has its own: containers inherit from there."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _log_to_stderr(config: engine_config.EngineConfig) -> None:

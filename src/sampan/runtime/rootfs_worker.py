@@ -49,6 +49,7 @@ def _operate(body: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     if operation is None:
         raise errors.Internal(f"unknown operation in a container's root: {body['operation']}")
     enter(body["target"], body["scratch"])
+    _forbid_devices()
     sys.path.clear()
     return operation(body["arguments"], fds) or {}
 
@@ -92,6 +93,19 @@ def _enter_process(pid: int) -> None:
         os.setresuid(0, 0, 0)
     os.close(pidfd)
     os.chdir("/")
+
+
+def _forbid_devices() -> None:
+    """No device of the root can be opened from here on, whatever file is swapped for one meanwhile: the worker is not
+    under the rules for devices that hold for the container. Of a running one's mounts it gets copies to mark."""
+    unshare(CLONE_NEWNS)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Private first: what the container mounts later must not come in without the mark.
+        mount.mount_setattr(root, propagation=mount.MS_PRIVATE, recursive=True)
+        mount.mount_setattr(root, set_flags=mount.MOUNT_ATTR_NODEV, recursive=True)
+    finally:
+        os.close(root)
 
 
 def _mount_into(root: int, one: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ the engine is.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class ZygoteLink:
         self._sock: socket.socket | None = None
         self._pid = 0
         self._ready = False
+        self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @classmethod
     def start(cls) -> ZygoteLink:
@@ -118,6 +120,8 @@ class ZygoteLink:
                 setsid=True,
                 setsigmask=[],
             )
+        # What containers inherit is what sampand was started with, though it may have raised its own meanwhile.
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._descriptor_limit)
         theirs.close()
         self._sock = ours
         self._ready = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ import msgspec
 from sampan.engine.containers.model import Container
 from sampan.engine.containers.request import mount_requests
 from sampan.errors import InvalidArgument, NotFound, SampanError
-from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
+from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from sampan.store.containers import MountRecord
 
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
+
+_NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 async def resolve(
@@ -132,8 +135,7 @@ def _prepare_image(engine: Engine, mount: MountRecord) -> MountRecord:
 
 async def fill(engine: Engine, container: Container, mount: MountRecord) -> None:
     """Copy what the image has at the destination into the volume, if that is empty."""
-    relative = mount.destination.lstrip("/")
-    if not any(os.path.lexists(f"{lower}/{relative}") for lower in container.record.lower_dirs[:-1]):
+    if not any(_may_hold(lower, mount.destination) for lower in container.record.lower_dirs[:-1]):
         return
     root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -157,6 +159,19 @@ async def fill(engine: Engine, container: Container, mount: MountRecord) -> None
         await engine.tasks.in_rootfs(rootfs, "copy_up", {"path": mount.destination}, [descriptor])
     finally:
         os.close(descriptor)
+
+
+def _may_hold(lower: str, path: str) -> bool:
+    """Whether a layer has something at `path`. A symbolic link on the way is a yes: only in the whole root, inside which
+    the copying happens, it says where it leads; here, on the host, it is not followed."""
+    layer = os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(openat2(layer, path.lstrip("/") or ".", os.O_PATH | os.O_CLOEXEC, resolve=_NO_LINKS))
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    finally:
+        os.close(layer)
+    return True
 
 
 def publish(engine: Engine, container: Container, action: str) -> None:

@@ -112,6 +112,9 @@ def _take_identity(uid: int, gid: int, groups: list[int]) -> None:
             raise
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    # A change of ids sets it to fs.suid_dumpable, which may say 1: then processes of that uid could get at us, who
+    # still hold the shim's memory, before execve.
+    process.set_dumpable(False)
 
 
 def enter_directory(path: str) -> None:

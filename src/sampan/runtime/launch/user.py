@@ -26,6 +26,8 @@ class Identity(NamedTuple):
 def read_lines(path: str) -> list[list[str]]:
     """The colon-separated fields of each line; empty when the file is missing or not a regular one."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return []  # not opened even: opening a device can do things (watchdogs bite, tapes rewind)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return []
@@ -43,7 +45,7 @@ def read_lines(path: str) -> list[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
 
 def resolve(name: str, *, passwd: str = "/etc/passwd", group: str = "/etc/group") -> Identity:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sampan.errors import InvalidArgument, NotFound
 from sampan.linux.syscalls import open_in_root
+from sampan.runtime.launch import user
 from sampan.runtime.rootfs_ops.paths import link_target, open_root
 from sampan.tar.extract import extract_tree
 
@@ -34,7 +35,7 @@ def archive_put(arguments: dict[str, Any], fds: Sequence[int]) -> dict[str, Any]
                 raise NotFound(f"lstat {path}: no such file or directory") from None
             raise InvalidArgument("extraction point is not a directory") from None
         _check_writable(resolved, arguments)
-        chown = _ids(root, arguments.get("user") or "") if arguments.get("copy_uid_gid") else None
+        chown = _owner(arguments.get("user") or "") if arguments.get("copy_uid_gid") else None
         with open(os.dup(fds[0]), "rb", buffering=0) as stream:
             extract_tree(
                 stream,
@@ -65,36 +66,7 @@ def _check_writable(path: str, arguments: dict[str, Any]) -> None:
         )
 
 
-def _ids(root: int, user: str) -> tuple[int, int]:
-    """The ids of `user[:group]` by the container's own files; numbers need no file."""
-    name, _, group = user.partition(":")
-    uid, gid = 0, 0
-    found = _entry(root, "/etc/passwd", name) if name else None
-    if found is not None:
-        uid, gid = int(found[2]), int(found[3])
-    elif name.isdigit():
-        uid = int(name)
-    elif name:
-        raise InvalidArgument(f"unable to find user {name}: no matching entries in passwd file")
-    if group:
-        found = _entry(root, "/etc/group", group)
-        if found is not None:
-            gid = int(found[2])
-        elif group.isdigit():
-            gid = int(group)
-        else:
-            raise InvalidArgument(f"unable to find group {group}: no matching entries in group file")
-    return uid, gid
-
-
-def _entry(root: int, path: str, wanted: str) -> list[str] | None:
-    """The line of a passwd or group file whose name, or else number, is `wanted`."""
-    try:
-        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line.split(":") for line in file.read(1 << 20).splitlines()]
-    lines = [parts for parts in lines if len(parts) >= 4 and parts[2].isdigit()]
-    by_name = next((parts for parts in lines if parts[0] == wanted), None)
-    return by_name or next((parts for parts in lines if parts[2] == wanted), None)
+def _owner(name: str) -> tuple[int, int]:
+    """The ids of `user[:group]`, as a process of the container would have them."""
+    identity = user.resolve(name)
+    return identity.uid, identity.gid
