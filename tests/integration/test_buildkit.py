@@ -116,7 +116,12 @@ async def connected(engine: EngineProcess, sync: FileSync) -> AsyncIterator[Chan
 
 
 async def build(
-    engine: EngineProcess, sync: FileSync, ref: str, attributes: dict[str, str] | None = None, tag: str = ""
+    engine: EngineProcess,
+    sync: FileSync,
+    ref: str,
+    attributes: dict[str, str] | None = None,
+    tag: str = "",
+    show: bool = True,
 ) -> tuple[dict[str, str], list[m.StatusResponse]]:
     """As buildx does it; gives the exporter's response and the status messages. Raises GRPCError if the build fails."""
     control, bridge = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
@@ -124,7 +129,7 @@ async def build(
     async with connected(engine, sync) as channel:
         request = m.SolveRequest(Ref=ref, Session="s1", Exporters=[m.Exporter(Type="moby", Attrs={"name": tag})])
         status = UnaryStreamMethod(channel, control + "Status", m.StatusRequest, m.StatusResponse)
-        shown = asyncio.create_task(status(m.StatusRequest(Ref=ref)))
+        shown = asyncio.create_task(status(m.StatusRequest(Ref=ref)) if show else asyncio.sleep(0, []))
         solve = UnaryUnaryMethod(channel, control + "Solve", m.SolveRequest, m.SolveResponse)
         ended = asyncio.create_task(solve(request))
         asked = m.GatewaySolveRequest(Frontend="dockerfile.v0", FrontendOpt=attributes or {})
@@ -272,3 +277,16 @@ def test_the_real_buildx(engine: EngineProcess, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert engine.sampan("run", "--rm", "bx:1").stdout == "by buildx\n"
     engine.sampan("rmi", "-f", "bx:1")
+
+
+async def test_endless_output_that_nobody_reads_is_bounded(engine: EngineProcess) -> None:
+    dockerfile = b"FROM busybox\nRUN head -c 60000000 /dev/zero | tr '\\0' 'x' | fold -w 99\n"
+    sync = FileSync({"dockerfile": [file("Dockerfile", dockerfile)], "context": []}, {})
+    before = _resident_kib(engine.pid)
+    await build(engine, sync, "ref-flood", {"no-cache": ""}, show=False)
+    assert _resident_kib(engine.pid) - before < 64 * 1024
+
+
+def _resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))

@@ -17,6 +17,8 @@ from sampan.build.plan import PlannedStage
 from sampan.build.progress import Cached, Done, Failed, NodeProgress, Output, Result
 from sampan.types.digest import sha256_of
 
+_BACKLOG = 1024
+
 
 def error_text(error: BaseException) -> str:
     """In BuildKit's words where it has some of its own; clients put `failed to solve: ` in front."""
@@ -26,18 +28,31 @@ def error_text(error: BaseException) -> str:
 
 
 class StatusLog:
-    """The messages of one build, for its `Status` call, which may come before or after."""
+    """The messages of one build, for its `Status` call, which may come before or after.
+
+    Output waits for a reader that is slow, and is dropped beyond `_BACKLOG` messages while there is none.
+    """
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[StatusResponse | None] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._read = False
         self._number = 0
 
     def end(self) -> None:
         self._queue.put_nowait(None)
 
     async def messages(self) -> AsyncIterator[StatusResponse]:
-        while (message := await self._queue.get()) is not None:
-            yield message
+        self._read = True
+        try:
+            while (message := await self._queue.get()) is not None:
+                yield message
+                if self._queue.qsize() < _BACKLOG // 2:
+                    self._room.set()
+        finally:
+            self._read = False
+            self._room.set()
 
     def vertex(self, name: str) -> RunningVertex:
         """A step that begins now."""
@@ -61,6 +76,14 @@ class StatusLog:
     def put(self, message: StatusResponse) -> None:
         self._queue.put_nowait(message)
 
+    async def put_output(self, message: StatusResponse) -> None:
+        if self._queue.qsize() >= _BACKLOG:
+            if not self._read:
+                return
+            self._room.clear()
+            await self._room.wait()
+        self.put(message)
+
 
 class RunningVertex:
     def __init__(self, log: StatusLog, digest: str, name: str) -> None:
@@ -70,9 +93,9 @@ class RunningVertex:
     def send(self) -> None:
         self._log.put(StatusResponse(vertexes=[self._vertex]))
 
-    def output(self, stream: int, data: bytes) -> None:
+    async def output(self, stream: int, data: bytes) -> None:
         line = VertexLog(vertex=self._vertex.digest, timestamp=Timestamp.now(), stream=stream, msg=data)
-        self._log.put(StatusResponse(logs=[line]))
+        await self._log.put_output(StatusResponse(logs=[line]))
 
     def finish(self, *, cached: bool = False, error: str = "") -> None:
         self._vertex = Vertex(
@@ -122,7 +145,7 @@ class StatusBuild(ClassicBuild):
         while True:
             event = await progress.next()
             if isinstance(event, Output):
-                vertex.output(event.stream, event.data)
+                await vertex.output(event.stream, event.data)
             elif isinstance(event, Cached | Done):
                 vertex.finish(cached=isinstance(event, Cached))
                 return event.result

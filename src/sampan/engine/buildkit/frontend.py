@@ -128,7 +128,7 @@ class _Fetching:
         with self._log.step(f"[internal] load build definition from {os.path.basename(name)}") as vertex:
             follow = (name, f"{name}.dockerignore", name.lower())
             size = await self._fetch(self._attributes.get("dockerfilekey", "dockerfile"), home, follow=follow)
-            vertex.output(1, f"transferring dockerfile: {size}B done\n".encode())
+            await vertex.output(1, f"transferring dockerfile: {size}B done\n".encode())
             self._dockerfile = contexts.read_dockerfile(home, name)
         local = self._attributes.get("contextkey", "context")
         with self._log.step("[internal] load .dockerignore"):
@@ -136,7 +136,7 @@ class _Fetching:
             patterns = _ignored(home, name)
         with self._log.step("[internal] load build context") as vertex:
             size = await self._fetch(local, prepared.context, exclude=patterns)
-            vertex.output(1, f"transferring context: {size}B done\n".encode())
+            await vertex.output(1, f"transferring context: {size}B done\n".encode())
         return self._dockerfile
 
     async def _receive_upload(self, prepared: PreparedBuild, url: str) -> bytes:
