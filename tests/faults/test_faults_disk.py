@@ -148,6 +148,9 @@ def test_a_disk_without_inodes_is_told_and_got_over(disk: tuple[EngineProcess, D
     assert built.returncode == 1 and FULL in built.stderr
     assert engine.docker("rm", "-f", "first").returncode == 0
     invariants.check(engine)
+    engine.stop()
+    assert "builds did not end" not in engine.log_tail()
     small.free()
+    engine.start()
     assert engine.docker("run", "--rm", "busybox", "echo", "again").stdout == "again\n"
     invariants.check(engine)

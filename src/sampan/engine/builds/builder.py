@@ -139,9 +139,9 @@ class Builder:
         prepared = PreparedBuild(os.path.join(self._contexts_root, new_id()), options, tags)
         self._prepared[prepared] = asyncio.current_task()
         self._idle.clear()
-        for directory in (prepared.directory, prepared.context, f"{prepared.directory}/downloads"):
-            os.mkdir(directory, 0o700)
         try:
+            for directory in (prepared.directory, prepared.context, f"{prepared.directory}/downloads"):
+                os.mkdir(directory, 0o700)
             content = await receive(prepared)
             prepared.file = build_stages(parse(content))
             target_stage(prepared.file, options.target)
