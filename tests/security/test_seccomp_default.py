@@ -113,6 +113,6 @@ def test_capabilities_open_their_calls(number: int, arguments: tuple[int, ...], 
 
 @pytest.mark.parametrize("number", [_KEYCTL, _IO_URING_SETUP, _USERFAULTFD])
 def test_no_capability_opens_these(number: int) -> None:
-    from sampan.engine.containers.request.validation import CAPABILITIES
+    from sampan.linux.capabilities import NAMES as CAPABILITIES
 
     assert outcome(number, 0, 0, 0, 0, 0, capabilities=list(CAPABILITIES)) == errno.EPERM

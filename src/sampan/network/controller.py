@@ -4,20 +4,16 @@ The way of a bridged `run`: `sandbox()` gives a ready network namespace, `connec
 a veth pair into it, `publish()` adds an element per port to the firewall's maps. At the end `unpublish()` and
 `disconnect(…, None)` give ports and addresses back; the veth dies with the namespace, which costs nobody's time.
 
-Blocking rtnetlink work is done by one thread, since rtnetlink is one lock in the kernel anyway; a deletion may hold it for
-tens of milliseconds.
+Blocking rtnetlink work is done by one thread; a deletion may hold the kernel's lock for tens of milliseconds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sampan.errors import Forbidden, Internal, SampanError
 from sampan.linux.netlink import conntrack, netns
@@ -25,6 +21,7 @@ from sampan.network import foreign, ports, predefined, resolv_conf, sandbox
 from sampan.network.attachment import Attachments
 from sampan.network.definition import define
 from sampan.network.firewall import Firewall
+from sampan.network.kernel_thread import KernelThread
 from sampan.network.links import Links
 from sampan.network.model import Endpoint, Network, NetworkSettings, Publication
 from sampan.network.names import Names
@@ -36,7 +33,6 @@ from sampan.network.sandbox import Sandbox, SandboxPool
 from sampan.store.database import Database
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 _NetworkList = list[Network]
 _EndpointList = list[Endpoint]
 _StringList = list[str]
@@ -53,10 +49,9 @@ class Networks:
         self._on_event: EventSink = on_event or (lambda action, network_id, attributes: None)
         self._links = Links(settings.instance)
         self._pool = SandboxPool()
-        self._thread = ThreadPoolExecutor(1, "network")
-        self._background: set[asyncio.Task[None]] = set()
+        self._kernel = KernelThread()
         self._resolver = Resolver(Names(self._registry).lookup)
-        self._attachments = Attachments(self._registry, self._links, self._resolver, self._run)
+        self._attachments = Attachments(self._registry, self._links, self._resolver, self._kernel.run)
         self._firewall = Firewall(settings.table_name) if settings.enable_firewall else None
         self._publisher = Publisher(self._firewall)
         self._relay: Relay | None = None
@@ -100,15 +95,14 @@ class Networks:
     async def close(self) -> None:
         """Stop. Interfaces, rules and leases stay for the containers that go on running; if there are none, all goes."""
         await self._pool.close()
-        if self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+        await self._kernel.idle()
         if not any(endpoint.interface for endpoint in self._registry.all_endpoints()):
             await self._quietly_remove_all()
         self._resolver.close()
         self._publisher.close()
         if self._relay is not None:
             self._relay.close()
-        self._thread.shutdown(wait=True)
+        self._kernel.close()
         self._links.close()
         if self._firewall is not None:
             self._firewall.close()
@@ -122,25 +116,10 @@ class Networks:
     async def remove_all(self) -> None:
         """Delete every bridge, veth and table of this engine: for tests and for the package's removal."""
         bridges = [network.bridge for network in self._bridged()]
-        for name in [*await self._run(self._links.own_veths), *bridges]:
-            await self._run(self._links.delete, name)
+        for name in [*await self._kernel.run(self._links.own_veths), *bridges]:
+            await self._kernel.run(self._links.delete, name)
         if self._firewall is not None:
             self._firewall.remove()
-
-    async def _run(self, action: Callable[..., _Result], *arguments: Any) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(action, *arguments))
-
-    def _later(self, action: Callable[..., object], *arguments: Any) -> None:
-        """Do kernel work that nobody waits for."""
-        task = asyncio.create_task(self._quietly(action, *arguments))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _quietly(self, action: Callable[..., object], *arguments: Any) -> None:
-        try:
-            await self._run(action, *arguments)
-        except OSError as error:
-            _log.warning("network clean-up failed: %s", error)
 
     # --- networks
 
@@ -170,16 +149,16 @@ class Networks:
             Internal: the kernel refused; nothing is left.
         """
         own = predefined.own_bridges(self._registry, self._settings)
-        host = await self._run(self._links.occupied, own)
+        host = await self._kernel.run(self._links.occupied, own)
         network = define(body, self._registry, host, self._settings)
         self._registry.add(network)
         try:
-            await self._run(self._links.ensure_bridge, network)
+            await self._kernel.run(self._links.ensure_bridge, network)
             if self._firewall is not None:
                 self._firewall.update_networks(self._bridged())
         except BaseException as error:
             self._registry.forget(network)
-            await self._run(self._links.delete, network.bridge)
+            await self._kernel.run(self._links.delete, network.bridge)
             if isinstance(error, OSError):
                 raise Internal(f"failed to create network {network.name}: {error}") from error
             raise
@@ -205,7 +184,7 @@ class Networks:
             if self._firewall is not None:
                 self._firewall.update_networks(self._bridged())
         finally:
-            self._later(self._links.delete, network.bridge)
+            self._kernel.later(self._links.delete, network.bridge)
         self._tell("destroy", network)
 
     # --- sandboxes
@@ -228,7 +207,7 @@ class Networks:
             Internal: the kernel refused.
         """
         try:
-            return await self._run(sandbox.adopt, netns_fd, userns_fd)
+            return await self._kernel.run(sandbox.adopt, netns_fd, userns_fd)
         except OSError as error:
             os.close(netns_fd)
             os.close(userns_fd)
@@ -335,7 +314,7 @@ class Networks:
             self._registry.save(endpoint)
             self._forget_flows(endpoint.publications)
             if endpoint.host_veth:
-                self._later(self._links.set_hairpin, endpoint.host_veth)
+                self._kernel.later(self._links.set_hairpin, endpoint.host_veth)
         return ports.to_docker(endpoint.publications, exposed)
 
     def published(self, container_id: str, exposed: Iterable[str]) -> dict[str, Any]:
@@ -359,7 +338,7 @@ class Networks:
         """UDP has no end of connection: a client that keeps its port would go on to whoever had the port before."""
         changed = {each.host_port for each in publications if each.protocol == "udp"}
         if changed:
-            self._later(conntrack.forget_flows, socket.AF_INET, socket.IPPROTO_UDP, changed)
+            self._kernel.later(conntrack.forget_flows, socket.AF_INET, socket.IPPROTO_UDP, changed)
 
     # --- names
 
@@ -385,7 +364,7 @@ class Networks:
 
     async def host_ends(self) -> frozenset[str]:
         """The host ends of all veths of this engine that exist."""
-        return frozenset(await self._run(self._links.own_veths))
+        return frozenset(await self._kernel.run(self._links.own_veths))
 
     async def restore(self, live: Mapping[str, int], dns: Mapping[str, Sequence[str]] | None = None) -> None:
         """Keep what belongs to the running containers in `live` (id → pid of init): leases, ports, rules, resolvers.
@@ -402,9 +381,9 @@ class Networks:
             await self._restore_resolver(container_id, pid, (dns or {}).get(container_id, ()))
         wanted = {endpoint.host_veth for endpoint in self._registry.all_endpoints()}
         wanted |= {network.bridge for network in self._bridged()}
-        for name in [*await self._run(self._links.own_veths), *await self._run(self._links.own_bridges)]:
+        for name in [*await self._kernel.run(self._links.own_veths), *await self._kernel.run(self._links.own_bridges)]:
             if name not in wanted:
-                self._later(self._links.delete, name)
+                self._kernel.later(self._links.delete, name)
 
     async def _restore_resolver(self, container_id: str, pid: int, dns: Sequence[str]) -> None:
         networks = [self.get(each.network_id) for each in self._registry.endpoints_of(container_id) if each.interface]

@@ -12,6 +12,8 @@ from sampan.engine.containers import mounting
 from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS, Container
 from sampan.engine.containers.networking import has_own_network
 from sampan.engine.containers.request import fields, validation
+from sampan.engine.containers.request.capabilities import normalise_capabilities
+from sampan.engine.containers.request.network import check_mac
 from sampan.errors import Conflict, InvalidArgument, NotFound
 from sampan.images.image import Image
 from sampan.store.containers import ContainerRecord, HealthRecord
@@ -105,7 +107,7 @@ def _default_host(host: dict[str, Any], engine: EngineConfig, api_version: tuple
         host["MemorySwappiness"] = None
     for name in ("CapAdd", "CapDrop"):
         if host[name]:
-            host[name] = validation.normalise_capabilities(host[name], name)
+            host[name] = normalise_capabilities(host[name], name)
     unconfined = host["Privileged"] or "systempaths=unconfined" in (host["SecurityOpt"] or ())
     if host["MaskedPaths"] is None and not unconfined:
         host["MaskedPaths"] = list(MASKED_PATHS)
@@ -133,7 +135,7 @@ def _endpoints(
         if settings is not None and not isinstance(settings, dict):
             raise InvalidArgument(f"invalid JSON: the settings of endpoint {name} must be an object")
         name = "bridge" if name == "default" else name
-        validation.check_mac((settings or {}).get("MacAddress") or "", name)
+        check_mac((settings or {}).get("MacAddress") or "", name)
         found[name] = settings or {}
     if not has_own_network(mode) and len(found) > 1:
         raise InvalidArgument("conflicting options: cannot attach both user-defined and non-user-defined network-modes")

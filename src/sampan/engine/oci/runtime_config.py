@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from sampan.engine.config import EngineConfig
-from sampan.engine.containers.request.validation import CAPABILITIES, normalise_capabilities
+from sampan.engine.containers.request.capabilities import normalise_capabilities
 from sampan.engine.oci import device_rules, limits, mount_table
 from sampan.errors import InvalidArgument
+from sampan.linux.capabilities import NAMES as CAPABILITIES
 from sampan.store.containers import ContainerRecord, MountRecord
 
 DEFAULT_CAPABILITIES = [

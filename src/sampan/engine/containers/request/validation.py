@@ -5,13 +5,13 @@ Each check takes a `Request` and raises, or returns None or a warning for the cl
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from typing import Any
 
 from sampan.engine.config import EngineConfig
-from sampan.engine.containers.request import resources
+from sampan.engine.containers.request import network, resources
+from sampan.engine.containers.request.capabilities import normalise_capabilities
 from sampan.engine.containers.request.resources import Check, Request
 from sampan.engine.containers.signals import signal_number
 from sampan.errors import InvalidArgument, SampanError
@@ -33,52 +33,6 @@ _COMMON_LOG_OPTIONS = {
     "cache-max-file",
     "cache-compress",
 }
-CAPABILITIES = tuple(
-    "CAP_" + name
-    for name in [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "SYS_MODULE",
-        "SYS_RAWIO",
-        "SYS_CHROOT",
-        "SYS_PTRACE",
-        "SYS_PACCT",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_NICE",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "MKNOD",
-        "LEASE",
-        "AUDIT_WRITE",
-        "AUDIT_CONTROL",
-        "SETFCAP",
-        "MAC_OVERRIDE",
-        "MAC_ADMIN",
-        "SYSLOG",
-        "WAKE_ALARM",
-        "BLOCK_SUSPEND",
-        "AUDIT_READ",
-        "PERFMON",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-    ]
-)
 
 
 def validate(config: dict[str, Any], host: dict[str, Any], engine: EngineConfig) -> list[str]:
@@ -168,66 +122,6 @@ def check_restart_policy(policy: dict[str, Any]) -> None:
         raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
 
 
-def _extra_hosts(request: Request) -> None:
-    for entry in request.host["ExtraHosts"] or ():
-        name, separator, address = entry.partition("=" if "=" in entry else ":")
-        if not separator or not name:
-            raise InvalidArgument(f'bad format for add-host: "{entry}"')
-        if address != "host-gateway":
-            _address(address.strip("[]"), f'invalid IP address in add-host: "{address}"')
-
-
-def _dns(request: Request) -> None:
-    for address in request.host["Dns"] or ():
-        _address(address, f"bad nameserver address: {address}: ParseAddr: unable to parse IP")
-
-
-def _address(text: str, message: str) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise InvalidArgument(message) from None
-
-
-_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
-
-
-def _ports(request: Request) -> str | None:
-    for port in (*(request.config["ExposedPorts"] or ()), *(request.host["PortBindings"] or ())):
-        found = _PORT.fullmatch(port)
-        if not found or not 0 < int(found[1]) <= 65535:
-            raise InvalidArgument(f'invalid port specification: "{port.partition("/")[0]}"')
-    for bindings in (request.host["PortBindings"] or {}).values():
-        for binding in bindings or ():
-            number = str(binding.get("HostPort") or "0")
-            ends = number.split("-")
-            if len(ends) > 2 or not all(end.isdecimal() and int(end) <= 65535 for end in ends):
-                raise InvalidArgument(f'invalid port specification: "{number}"')
-            if binding.get("HostIp"):
-                _address(binding["HostIp"], f"invalid IP address: {binding['HostIp']}")
-    if request.host["PortBindings"] and request.host["NetworkMode"] == "host":
-        return "Published ports are discarded when using host network mode"
-    return None
-
-
-def normalise_capabilities(names: list[str] | None, field: str) -> list[str]:
-    """`CAP_`-prefixed upper-case names; `ALL` stays.
-
-    Raises:
-        InvalidArgument: an unknown capability.
-    """
-    found = []
-    for name in names or ():
-        upper = name.upper()
-        full = upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
-        if full == "CAP_ALL":
-            full = "ALL"
-        if full != "ALL" and full not in CAPABILITIES:
-            raise InvalidArgument(f'invalid {field}: unknown capability: "{full}"')
-        found.append(full)
-    return found
-
-
 def _capabilities(request: Request) -> None:
     normalise_capabilities(request.host["CapAdd"], "CapAdd")
     normalise_capabilities(request.host["CapDrop"], "CapDrop")
@@ -269,62 +163,6 @@ def _user_namespace(request: Request) -> None:
 
 def _is_mode(mode: str, plain: tuple[str, ...]) -> bool:
     return mode in ("", *plain) or (mode.startswith("container:") and len(mode) > len("container:"))
-
-
-def _network_mode(request: Request) -> None:
-    mode, host, config = request.host["NetworkMode"], request.host, request.config
-    if not mode.startswith("container:"):
-        if mode == "host" and host["Links"]:
-            raise InvalidArgument(
-                "conflicting options: host type networking can't be used with links. "
-                "This would result in undefined behavior"
-            )
-        return
-    if mode == "container:":
-        raise InvalidArgument("Invalid network mode: invalid container format container:<name|id>")
-    conflicts = (
-        (config["Hostname"], "hostname and the network mode"),
-        (host["Dns"], "dns and the network mode"),
-        (host["ExtraHosts"], "custom host-to-IP mapping and the network mode"),
-        (config["MacAddress"], "mac-address and the network mode"),
-        (host["PublishAllPorts"] or host["PortBindings"], "port publishing and the container type network mode"),
-        (config["ExposedPorts"], "port exposing and the container type network mode"),
-    )
-    if host["Links"]:
-        raise InvalidArgument(
-            "conflicting options: container type network can't be used with links. This would result in undefined behavior"
-        )
-    for value, text in conflicts:
-        if value:
-            raise InvalidArgument(f"conflicting options: {text}")
-
-
-def _uts_and_hostname(request: Request) -> None:
-    if request.host["UTSMode"] == "host" and request.config["Hostname"]:
-        raise InvalidArgument("conflicting options: hostname and the UTS mode")
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MAX_NAME = 64  # of sethostname(2)
-
-
-def _hostname(request: Request) -> None:
-    """Both end up in files of lines, and in the kernel's limits."""
-    for name, text in (("hostname", request.config["Hostname"]), ("domain name", request.config["Domainname"])):
-        if len(text.encode()) > _MAX_NAME or _CONTROL.search(text):
-            raise InvalidArgument(f"invalid {name}: {text!r}: at most {_MAX_NAME} bytes, without control characters")
-
-
-_MAC = re.compile(r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
-
-
-def check_mac(address: str, network: str) -> None:
-    if address and not _MAC.fullmatch(address):
-        raise InvalidArgument(f"invalid config for network {network}: invalid MAC address {address}")
-
-
-def _mac_address(request: Request) -> None:
-    check_mac(request.config["MacAddress"], request.host["NetworkMode"])
 
 
 def _storage(request: Request) -> None:
@@ -412,17 +250,17 @@ CHECKS: list[Check] = [
     _working_directory,
     _stop_signal,
     _healthcheck,
-    _hostname,
-    _mac_address,
+    network.hostname,
+    network.mac_address,
     _restart,
-    _extra_hosts,
-    _dns,
-    _ports,
+    network.extra_hosts,
+    network.dns,
+    network.ports,
     _capabilities,
     _namespace_modes,
     _user_namespace,
-    _network_mode,
-    _uts_and_hostname,
+    network.mode,
+    network.uts_and_hostname,
     *resources.CHECKS,
     _storage,
     _log_driver,
