@@ -176,7 +176,7 @@ def test_finish_flushes_then_gives_a_clean_end(rig: Rig) -> None:
         ([b"abc"], b"abc", False),
         ([b"ab\x10", b"\x11rest"], b"ab", True),
         ([b"\x10x"], b"\x10x", False),
-        ([b"\x10\x10\x11"], b"\x10", True),
+        ([b"\x10\x10\x11"], b"\x10\x10\x11", False),
         ([b"\x10", b"\x10", b"y"], b"\x10\x10y", False),
     ],
 )

@@ -87,7 +87,11 @@ def frame(stream: int, data: bytes) -> bytes:
 
 
 class EscapeFilter:
-    """Finds the detach sequence in a client's input. Bytes of a sequence that is not completed pass on, in order."""
+    """Finds the detach sequence in a client's input. Bytes of a sequence that is not completed pass on, in order.
+
+    As Docker's (moby/term, escapeProxy) it does not look whether the byte that breaks a sequence begins another: the docker
+    CLI looks for the same keys, and would wait for ever if the two did not agree.
+    """
 
     __slots__ = ("_held", "_keys")
 
@@ -105,13 +109,8 @@ class EscapeFilter:
                     return bytes(passed), True
                 continue
             passed += self._keys[: self._held]
+            passed.append(byte)
             self._held = 0
-            if byte == self._keys[0]:
-                self._held = 1
-                if len(self._keys) == 1:
-                    return bytes(passed), True
-            else:
-                passed.append(byte)
         return bytes(passed), False
 
 
