@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 _LOG_DRIVERS = ["json-file", "local", "none"]
 _NETWORK_DRIVERS = ["bridge", "host", "null"]
+_NO_SWARM = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
 
 
 def version(api_version: str, min_api_version: str) -> dict[str, Any]:
@@ -78,33 +86,17 @@ def info(engine: Engine) -> dict[str, Any]:
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if cgroup.version() == 2 else "1",
         "NEventsListener": engine.events.listeners,
-        "KernelVersion": host.kernel_version(),
-        "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
-        "OSVersion": release.get("VERSION_ID", ""),
-        "OSType": "linux",
-        "Architecture": host.machine(),
-        "NCPU": len(os.sched_getaffinity(0)),
-        "MemTotal": host.memory_total_bytes(),
+        **_machine(),
         "IndexServerAddress": "https://index.docker.io/v1/",
         "RegistryConfig": _registries(engine),
         "GenericResources": None,
-        "HttpProxy": os.environ.get("HTTP_PROXY", ""),
-        "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
-        "NoProxy": os.environ.get("NO_PROXY", ""),
         "Name": socket.gethostname(),
         "Labels": config.labels,
         "ExperimentalBuild": config.experimental,
         "ServerVersion": __version__,
         "Runtimes": {"sampan": {"path": "sampan-runtime"}},
         "DefaultRuntime": "sampan",
-        "Swarm": {
-            "NodeID": "",
-            "NodeAddr": "",
-            "LocalNodeState": "inactive",
-            "ControlAvailable": False,
-            "Error": "",
-            "RemoteManagers": None,
-        },
+        "Swarm": _NO_SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",
         "InitBinary": config.init_path or "built-in",
@@ -116,6 +108,22 @@ def info(engine: Engine) -> dict[str, Any]:
         "CDISpecDirs": [],
         "DefaultAddressPools": [{"Base": pool.base, "Size": pool.size} for pool in config.default_address_pools],
         "Warnings": engine.warnings or None,
+    }
+
+
+def _machine() -> dict[str, Any]:
+    release = host.os_release()
+    return {
+        "KernelVersion": host.kernel_version(),
+        "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+        "OSVersion": release.get("VERSION_ID", ""),
+        "OSType": "linux",
+        "Architecture": host.machine(),
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": host.memory_total_bytes(),
+        "HttpProxy": os.environ.get("HTTP_PROXY", ""),
+        "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
+        "NoProxy": os.environ.get("NO_PROXY", ""),
     }
 
 

@@ -139,7 +139,8 @@ def _elements(publications: Iterable[Publication]) -> dict[str, list[Element]]:
     return found
 
 
-def _write_static(transaction: Transaction, version: int, relay_ports: tuple[int, int] | None) -> None:
+def _write_published(transaction: Transaction, version: int) -> None:
+    """The maps of published ports, and the chain that looks a connection up in them."""
     address, size = (nft.TYPE_IPV4, 4) if version == 4 else (nft.TYPE_IPV6, 16)
     target = nft.concatenated(address, nft.TYPE_PORT)
     ports = (nft.TYPE_PROTOCOL, nft.TYPE_PORT)
@@ -163,6 +164,10 @@ def _write_static(transaction: Transaction, version: int, relay_ports: tuple[int
         ex.lookup_map(_ANY),
         ex.destination_nat(version, _REG, _REG + after),
     )
+
+
+def _write_static(transaction: Transaction, version: int, relay_ports: tuple[int, int] | None) -> None:
+    _write_published(transaction, version)
     published = (ex.match_destination_local(), ex.verdict(ex.JUMP, "published"))
     transaction.add_base_chain("output", "nat", nft.OUTPUT, nft.PRIORITY_DSTNAT)
     if version == 6:

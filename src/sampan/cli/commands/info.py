@@ -67,7 +67,26 @@ def _server_lines(info: dict[str, Any]) -> list[str]:
         if commit is not None:
             lines.append(f" {name} version: {commit}")
     lines.extend(_security_lines(info.get("SecurityOptions") or []))
+    lines += _machine_lines(info)
     lines += [
+        f" {label}: {info[key]}"
+        for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy"))
+        if info.get(key)
+    ]
+    if info.get("Labels"):
+        lines += [" Labels:", *(f"  {label}" for label in info["Labels"])]
+    lines.append(f" Experimental: {_word(info.get('ExperimentalBuild'))}")
+    lines += _registry_lines(info.get("RegistryConfig") or {})
+    lines.append(f" Live Restore Enabled: {_word(info.get('LiveRestoreEnabled'))}")
+    if info.get("ProductLicense"):
+        lines.append(f" Product License: {info['ProductLicense']}")
+    for pool in info.get("DefaultAddressPools") or []:
+        lines.append(f"   Base: {pool['Base']}, Size: {pool['Size']}")
+    return lines
+
+
+def _machine_lines(info: dict[str, Any]) -> list[str]:
+    lines = [
         f" Kernel Version: {info['KernelVersion']}",
         f" Operating System: {info['OperatingSystem']}",
         f" OSType: {info['OSType']}",
@@ -89,20 +108,6 @@ def _server_lines(info: dict[str, Any]) -> list[str]:
                 ("EventsListeners", "NEventsListener"),
             )
         ]
-    lines += [
-        f" {label}: {info[key]}"
-        for label, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy"))
-        if info.get(key)
-    ]
-    if info.get("Labels"):
-        lines += [" Labels:", *(f"  {label}" for label in info["Labels"])]
-    lines.append(f" Experimental: {_word(info.get('ExperimentalBuild'))}")
-    lines += _registry_lines(info.get("RegistryConfig") or {})
-    lines.append(f" Live Restore Enabled: {_word(info.get('LiveRestoreEnabled'))}")
-    if info.get("ProductLicense"):
-        lines.append(f" Product License: {info['ProductLicense']}")
-    for pool in info.get("DefaultAddressPools") or []:
-        lines.append(f"   Base: {pool['Base']}, Size: {pool['Size']}")
     return lines
 
 

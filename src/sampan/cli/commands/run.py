@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.client.containers import Containers
     from sampan.client.transport import Hijacked
 
 FLAGS = (
@@ -70,16 +71,7 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
         body["HostConfig"]["ConsoleSize"] = list(size)
     container_id = create_container(context, options, body)
     containers = context.engine.containers
-    wants_stream = body["AttachStdin"] or body["AttachStdout"] or body["AttachStderr"]
-    link: Hijacked | None = None
-    if wants_stream:
-        link = containers.attach(
-            container_id,
-            stdin=body["AttachStdin"],
-            stdout=body["AttachStdout"],
-            stderr=body["AttachStderr"],
-            detach_keys=keys_text,
-        )
+    link = _attach(containers, container_id, body, keys_text)
     waiting = containers.wait(container_id, "removed" if options.on("rm") else "next-exit")
     if link is None:
         _start(context, container_id)
@@ -108,6 +100,12 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
             return 0
     sys.stdout.flush()
     return attached.exit_status(waiting)
+
+
+def _attach(containers: Containers, container_id: str, body: dict[str, Any], detach_keys: str) -> Hijacked | None:
+    """The connection for the streams that are wanted; None if none is."""
+    streams = {name: bool(body[f"Attach{name.capitalize()}"]) for name in ("stdin", "stdout", "stderr")}
+    return containers.attach(container_id, **streams, detach_keys=detach_keys) if any(streams.values()) else None
 
 
 COMMAND = Command(
