@@ -41,12 +41,16 @@ async def remove(engine: Engine, container: Container, *, force: bool, volumes: 
     try:
         ending.cancel_restart(container)
         task = container.task
-        if container.running:
-            await stopping.kill_for_removal(engine, container)
-        async with container.lock:
-            if container.running:  # a start won the race for the lock
-                raise Conflict(f"container {container.name} has been started meanwhile")
-            await _remove(engine, container, volumes)
+        while True:
+            if container.running:
+                await stopping.kill_for_removal(engine, container)
+            async with container.lock:
+                if not container.running:
+                    await _remove(engine, container, volumes)
+                    break
+                if not force:
+                    raise Conflict(f"container {container.name} has been started meanwhile")
+                # a start that was under way; no other begins now
     except BaseException:
         container.removing = False
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal as signals
+import time
 from typing import TYPE_CHECKING
 
 from sampan.engine.containers import ending, starting
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_TIMEOUT_S = 10.0
+_PAUSE_CHECK_S = 0.2
 
 
 async def stop(engine: Engine, container: Container, signal: str, timeout_s: int | None) -> None:
@@ -65,16 +67,12 @@ async def _end(engine: Engine, container: Container, number: int, timeout_s: int
         timeout_s = DEFAULT_STOP_TIMEOUT_S
     ended = ending.waiter(container, "next-exit")
     try:
-        await _signal(engine, container, number)
-        engine.containers.publish(container, "kill", signal=str(number))
-        if container.paused:
-            await _thaw(engine, container)
+        await _signal_thawed(engine, container, number)
         try:
             await asyncio.wait_for(asyncio.shield(ended), None if timeout_s < 0 else timeout_s)
         except TimeoutError:
-            await _signal(engine, container, int(signals.SIGKILL))
-            engine.containers.publish(container, "kill", signal=str(int(signals.SIGKILL)))
-            await _await_death(container, ended)
+            await _signal_thawed(engine, container, int(signals.SIGKILL))
+            await _await_death(engine, container, ended)
     finally:
         ending.drop_waiter(container, ended)
 
@@ -89,13 +87,28 @@ async def _signal(engine: Engine, container: Container, number: int) -> None:
         pass  # its shim is gone, and its exit follows
 
 
-async def _await_death(container: Container, ended: asyncio.Future[tuple[int, str]]) -> None:
-    try:
-        await asyncio.wait_for(asyncio.shield(ended), _KILL_TIMEOUT_S)
-    except TimeoutError:
-        raise SampanError(
-            f"cannot stop container: {container.id}: tried to kill container, but did not receive an exit event"
-        ) from None
+async def _signal_thawed(engine: Engine, container: Container, number: int) -> None:
+    """Send a signal that a paused container takes too. Its shim may wait for an exec that was frozen half-way, and would
+    answer only when the container goes on: so the answer is not awaited before that."""
+    sent = asyncio.ensure_future(_signal(engine, container, number))
+    await asyncio.sleep(0)
+    if container.paused:
+        await _thaw(engine, container)
+    await sent
+    engine.containers.publish(container, "kill", signal=str(number))
+
+
+async def _await_death(engine: Engine, container: Container, ended: asyncio.Future[tuple[int, str]]) -> None:
+    """After SIGKILL. A pause that came in between would keep the process from dying."""
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    while not ended.done():
+        if time.monotonic() > deadline:
+            raise SampanError(
+                f"cannot stop container: {container.id}: tried to kill container, but did not receive an exit event"
+            )
+        await asyncio.wait([ended], timeout=_PAUSE_CHECK_S)
+        if container.paused and not ended.done():
+            await _thaw(engine, container)
 
 
 async def _thaw(engine: Engine, container: Container) -> None:
@@ -148,11 +161,8 @@ async def kill(engine: Engine, container: Container, signal: str) -> None:
 async def _kill_and_wait(engine: Engine, container: Container) -> None:
     ended = ending.waiter(container, "next-exit")
     try:
-        await _signal(engine, container, int(signals.SIGKILL))
-        engine.containers.publish(container, "kill", signal=str(int(signals.SIGKILL)))
-        if container.paused:
-            await _thaw(engine, container)
-        await _await_death(container, ended)
+        await _signal_thawed(engine, container, int(signals.SIGKILL))
+        await _await_death(engine, container, ended)
     finally:
         ending.drop_waiter(container, ended)
 
