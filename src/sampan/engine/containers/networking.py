@@ -185,6 +185,16 @@ def _bridge_gateway(engine: Engine) -> str:
     return subnet.gateway if subnet is not None else ""
 
 
+def _live_sandbox(engine: Engine, container: Container) -> Sandbox | None:
+    """The namespace of a running container; None if it does not run, or has just ended and nobody has noticed yet."""
+    if not container.running or not container.pid:
+        return None
+    try:
+        return engine.networks.sandbox_of(container.pid)
+    except Internal:
+        return None
+
+
 async def connect(engine: Engine, container: Container, network_name: str, settings: dict[str, Any]) -> None:
     """`docker network connect`.
 
@@ -212,8 +222,8 @@ async def connect(engine: Engine, container: Container, network_name: str, setti
         before = dict(container.record.endpoints)
         container.record.endpoints.pop("none", None)
         container.record.endpoints[network.name] = settings
-        if container.running and container.pid:
-            sandbox = engine.networks.sandbox_of(container.pid)
+        sandbox = _live_sandbox(engine, container)
+        if sandbox is not None:
             try:
                 await _connect(engine, container, network.name, sandbox)
             except BaseException:
@@ -223,7 +233,7 @@ async def connect(engine: Engine, container: Container, network_name: str, setti
                 sandbox.close()
         if mode == "none":
             container.record.host_config["NetworkMode"] = network.name
-        if container.running and container.pid:
+        if sandbox is not None:
             write_files(engine, container)
         engine.containers.save(container)
 
@@ -238,14 +248,16 @@ async def disconnect(engine: Engine, container: Container, network_name: str, *,
         network = engine.networks.get(network_name)
         if network.name not in container.record.endpoints:
             raise Internal(f"container {container.id} is not connected to network {network.name}")
-        if container.running and container.pid:
-            sandbox = engine.networks.sandbox_of(container.pid)
+        sandbox = _live_sandbox(engine, container)
+        if sandbox is not None:
             try:
                 await engine.networks.disconnect(network.id, container.id, sandbox)
             finally:
                 sandbox.close()
+        elif any(each.network_id == network.id for each in engine.networks.endpoints_of(container.id)):
+            await engine.networks.disconnect(network.id, container.id)  # it is just ending
         del container.record.endpoints[network.name]
         container.record.endpoint_states.pop(network.name, None)
-        if container.running and container.pid:
+        if sandbox is not None:
             write_files(engine, container)
         engine.containers.save(container)
