@@ -7,19 +7,18 @@ import pytest
 from sampan.engine.config import EngineConfig, Ulimit
 from sampan.engine.containers.creation import read_request
 from sampan.engine.oci import runtime_config
+from sampan.engine.oci.places import Places
 from sampan.errors import InvalidArgument, SampanError
 from sampan.store.containers import ContainerRecord, MountRecord
 
 ENGINE = EngineConfig(default_ulimits={"nofile": Ulimit("nofile", 100, 200)})
 
 
-def build(
-    host: dict[str, Any] | None = None, places: runtime_config.Places | None = None, **config: Any
-) -> dict[str, Any]:
+def build(host: dict[str, Any] | None = None, places: Places | None = None, **config: Any) -> dict[str, Any]:
     body = {"Image": "x", "Hostname": "h", **config, "HostConfig": host or {}}
     filled, filled_host, _ = read_request(body, ENGINE, (1, 56))
     record = ContainerRecord("a" * 64, "n", "", 0, "x", "", filled, filled_host, path="sh", args=["-c", "true"])
-    return runtime_config.build(record, ENGINE, places or runtime_config.Places())
+    return runtime_config.build(record, ENGINE, places or Places())
 
 
 def namespaces(config: dict[str, Any]) -> set[str]:
@@ -67,7 +66,7 @@ def test_host_modes_drop_namespaces() -> None:
 
 
 def test_joined_namespaces_are_paths() -> None:
-    config = build({"PidMode": "container:b"}, runtime_config.Places(joined={"pid": 42}))
+    config = build({"PidMode": "container:b"}, Places(joined={"pid": 42}))
     assert {"type": "pid", "path": "/proc/42/ns/pid"} in config["linux"]["namespaces"]
 
 
@@ -91,7 +90,7 @@ def test_user_mounts_replace_defaults_and_are_ordered() -> None:
         MountRecord("bind", "/a", source="/2", propagation="rslave", writable=False),
         MountRecord("tmpfs", "/dev/shm", options=["size=1m"]),
     ]
-    config = build(places=runtime_config.Places(mounts=mounts, hosts="/h"))
+    config = build(places=Places(mounts=mounts, hosts="/h"))
     found = [each["destination"] for each in config["mounts"]]
     assert found.index("/a") < found.index("/a/b")
     assert found.count("/dev/shm") == 1

@@ -6,12 +6,14 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sampan.errors import InvalidArgument, NotFound, SampanError
+from sampan.runtime.launch import user
 from sampan.runtime.rootfs_ops import OPERATIONS, describe, get, put
 from sampan.tar.entry import TarError
 
@@ -33,6 +35,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     for module in (describe, get, put):
         monkeypatch.setattr(module, "open_root", open_root)
+    resolve = partial(user.resolve, passwd=f"{root}/etc/passwd", group=f"{root}/etc/group")
+    monkeypatch.setattr(put.user, "resolve", resolve)
     yield root
     assert os.listdir(tmp_path / "outside") == []
 

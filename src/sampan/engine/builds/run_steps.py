@@ -19,6 +19,7 @@ from sampan.engine.containers.confinement import seccomp_filter
 from sampan.engine.containers.model import MASKED_PATHS, READONLY_PATHS
 from sampan.engine.containers.request import fields
 from sampan.engine.oci import runtime_config
+from sampan.engine.oci.places import Places
 from sampan.engine.subordinate_ids import Mapping, mappings
 from sampan.engine.tasks.spec import Attachment, TaskSpec
 from sampan.engine.tasks.task import Task
@@ -58,7 +59,7 @@ class TaskRunner:
         os.mkdir(state, 0o700)
         async with AsyncExitStack() as stack:
             sandbox, address = await self._network(request, stack)
-            places = runtime_config.Places(
+            places = Places(
                 hosts=_write(state, "hosts", self._hosts(request, address)),
                 hostname=_write(state, "hostname", request.task_id[:12] + "\n"),
                 resolv_conf=_write(state, "resolv.conf", self._resolv_conf(request)),
@@ -71,7 +72,7 @@ class TaskRunner:
     async def _start(
         self,
         request: RunRequest,
-        places: runtime_config.Places,
+        places: Places,
         sandbox: Sandbox | None,
         state: str,
         stack: AsyncExitStack,
@@ -110,7 +111,7 @@ class TaskRunner:
 
     # --- the process
 
-    def _oci_config(self, request: RunRequest, host: dict[str, Any], places: runtime_config.Places) -> dict[str, Any]:
+    def _oci_config(self, request: RunRequest, host: dict[str, Any], places: Places) -> dict[str, Any]:
         run = request.run
         config = runtime_config.build_step_config(
             step_id=request.task_id,

@@ -10,6 +10,7 @@ from sampan.engine.containers import confinement, etc_files, mounting, networkin
 from sampan.engine.containers.logs import log_spec, wanted_attributes
 from sampan.engine.containers.model import Container
 from sampan.engine.oci import runtime_config
+from sampan.engine.oci.places import Places
 from sampan.engine.tasks.spec import TaskSpec
 from sampan.engine.tasks.task import Task
 from sampan.errors import CommandNotExecutable, CommandNotFound, Conflict, InvalidArgument, NotModified, SampanError
@@ -88,7 +89,7 @@ async def _launch(engine: Engine, container: Container) -> Task:
 def _task_spec(engine: Engine, container: Container, mounts: Any, netns_fd: int | None) -> TaskSpec:
     host = container.host_config
     files = etc_files.paths(container)
-    places = runtime_config.Places(
+    places = Places(
         hosts=files.hosts,
         hostname=files.hostname,
         resolv_conf=files.resolv_conf,

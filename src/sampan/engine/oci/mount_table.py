@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sampan.engine.oci.places import Places
 from sampan.store.containers import ContainerRecord, MountRecord
-
-if TYPE_CHECKING:
-    from sampan.engine.oci.runtime_config import Places
 
 Mount = dict[str, Any]
 _NO_EXEC = ["nosuid", "noexec", "nodev"]

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from sampan.engine.config import EngineConfig
 from sampan.engine.containers.request.capabilities import normalise_capabilities
 from sampan.engine.oci import device_rules, limits, mount_table
+from sampan.engine.oci.places import Places
 from sampan.errors import InvalidArgument
 from sampan.linux.capabilities import NAMES as CAPABILITIES
 from sampan.store.containers import ContainerRecord, MountRecord
@@ -42,23 +41,6 @@ _IPC_SYSCTLS = frozenset(
     {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"}
     | {"kernel.shmmni", "kernel.shm_rmid_forced"}
 )
-
-
-class Places(msgspec.Struct, kw_only=True):
-    """Where the parts of this start are: files of the container on the host, and namespaces to join.
-
-    `joined` maps pid, ipc, uts, user to the pid of a process whose namespace is joined. `shm_source` is the directory of a
-    shared /dev/shm, if it is not the container's own.
-    """
-
-    hosts: str = ""
-    hostname: str = ""
-    resolv_conf: str = ""
-    mounts: list[MountRecord] = []
-    joined: dict[str, int] = {}
-    shm_source: str = ""
-    own_network: bool = True
-    id_mappings: tuple[list[dict[str, int]], list[dict[str, int]]] | None = None
 
 
 def build(record: ContainerRecord, engine: EngineConfig, places: Places) -> dict[str, Any]:
