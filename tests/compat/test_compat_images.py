@@ -75,3 +75,17 @@ def test_a_dockerfile_on_stdin_beside_a_context(engine: EngineProcess, tmp_path:
     )
     assert done.returncode == 0 and "of the context" in done.stdout, done.stderr
     assert engine.docker("rmi", "stdin:1").returncode == 0
+
+
+def test_disk_usage_counts_a_layer_once(engine: EngineProcess) -> None:
+    def usage() -> tuple[int, int]:
+        body = engine.api("GET", "/system/df")[1]
+        return body["LayersSize"], sum(entry["Size"] for entry in body["BuildCache"] if not entry["Shared"])
+
+    layers, cache = usage()
+    dockerfile = b"FROM busybox AS a\nRUN head -c 5000 /dev/zero >/a\nFROM busybox\nCOPY --from=a /bin/true /t\n"
+    assert engine.docker("build", "-t", "df:1", "-", input=dockerfile).returncode == 0
+    of_image = int(engine.docker("image", "inspect", "-f", "{{.Size}}", "df:1").stdout)
+    of_base = int(engine.docker("image", "inspect", "-f", "{{.Size}}", "busybox").stdout)
+    assert usage() == (layers + of_image - of_base, cache + 5000)
+    assert engine.docker("rmi", "df:1").returncode == 0

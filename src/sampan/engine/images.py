@@ -86,6 +86,10 @@ class ImageService:
             for image in self.store.list(all_images=False)
         ]
 
+    def layers_size(self) -> int:
+        """What the layers of all images take, in bytes; each counts once."""
+        return sum(self.store.layers.info(chain_id).size_bytes for chain_id in self._layer_users())
+
     def _layer_users(self) -> dict[str, int]:
         users: dict[str, int] = {}
         for image in self.store.list(all_images=True):

@@ -162,11 +162,11 @@ def _security_options(engine: Engine) -> list[str]:
 async def disk_usage(engine: Engine, kinds: set[str]) -> dict[str, Any]:
     """The body of `GET /system/df` for the kinds asked for (`container`, `image`, `volume`, `build-cache`).
 
-    `LayersSize` counts each layer once, however many images share it.
+    `LayersSize` counts each layer of images once, however many share it; layers of the build cache alone are there.
     """
     usage: dict[str, Any] = {}
     if "image" in kinds:
-        usage["LayersSize"] = sum(engine.layers.info(chain_id).size_bytes for chain_id in engine.layers.list())
+        usage["LayersSize"] = engine.image_service.layers_size()
         usage["Images"] = engine.image_service.disk_usage()
     if "container" in kinds:
         usage["Containers"] = await engine.containers.list({"all": True, "size": True})
