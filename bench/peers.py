@@ -84,10 +84,9 @@ def _own_engine() -> Iterator[str]:
     command = [sampand, "--data-root", f"{root}/data", "--exec-root", f"{root}/run", "-H", socket]
     with open(f"{root}/log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    engine = Engine("sampan", socket)
     for _ in range(200):
         try:
-            engine.version()
+            Engine("sampan", socket).version()
             break
         except OSError:
             time.sleep(0.05)
