@@ -131,7 +131,7 @@ class Footprint:
     def unfinished(self) -> list[str]:
         """Files that exist only while something is under way."""
         data = self.engine.data_root
-        places = ("layers/tmp", "layers/trash", "content/ingest", "content/trash", "build-cache/work")
+        places: tuple[str, ...] = ("layers/tmp", "layers/trash", "content/ingest", "content/trash", "build-cache/work")
         places += ("build-cache/contexts", "volumes/.trash", "tmp")
         found = [f"{place}/{name}" for place in places for name in _names(f"{data}/{place}")]
         return [path for path in found if not path.endswith(".partial")]  # downloads are resumed

@@ -79,8 +79,14 @@ class Storm:
             return
         pid = self.random.choice(found)
         self.killed[role] += 1
-        if role == "sampand":
+        if role == "sampand" and self.random.random() < 0.5:
             self.engine.kill()
+            self.engine.start()
+            return
+        if role == "sampand":
+            self.engine.stop()
+            assert self.engine.process is not None
+            assert self.engine.process.returncode == 0, f"SIGTERM ended it with {self.engine.process.returncode}"
             self.engine.start()
             return
         try:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -49,10 +50,18 @@ def _create(engine: EngineProcess, name: str = "", **more: Any) -> tuple[int, An
     return engine.api("POST", path, {"Image": "busybox", "Cmd": ["sleep", "1000"], **more})
 
 
+def _post(engine: EngineProcess, path: str, body: dict[str, Any], _: int) -> int:
+    return engine.api("POST", path, body)[0]
+
+
+def _one_of(engine: EngineProcess, requests: list[tuple[str, str]], number: int) -> tuple[int, Any]:
+    return engine.api(*requests[number])
+
+
 def test_of_many_who_want_a_name_one_gets_it(own_engine: EngineProcess) -> None:
     for path, expected in (("containers", "/containers/create?name=wanted"), ("networks", "/networks/create")):
         body = {"Image": "busybox", "Cmd": ["true"]} if path == "containers" else {"Name": "wanted"}
-        answers = _at_once(16, lambda _, body=body, at=expected: own_engine.api("POST", at, body)[0])
+        answers = _at_once(16, partial(_post, own_engine, expected, body))
         assert Counter(answers) == {201: 1, 409: 15}
     invariants.check(own_engine)
 
@@ -76,7 +85,7 @@ def test_starts_stops_and_removals_of_one_container(own_engine: EngineProcess) -
             ("DELETE", f"/containers/{container}?force=1"),
             ("POST", f"/containers/{container}/rename?name=other"),
         ]
-        answers = _at_once(len(requests), lambda number, all=requests: own_engine.api(*all[number]))
+        answers = _at_once(len(requests), partial(_one_of, own_engine, requests))
         assert all(status in (200, 204, 304, 404, 409) for status, _ in answers), answers
         own_engine.api("DELETE", f"/containers/{container}?force=1")
     invariants.check_empty(own_engine)
