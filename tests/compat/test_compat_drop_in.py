@@ -4,6 +4,8 @@ each of these was seen to differ from dockerd once."""
 from __future__ import annotations
 
 import json
+import shutil
+import time
 
 import pytest
 from tests.conftest import EngineProcess
@@ -165,3 +167,54 @@ def test_a_start_period_does_not_slow_the_first_check(engine: EngineProcess) -> 
         if status == "healthy":
             return
     pytest.fail(f"still {status}")
+
+
+def test_events_of_names(engine: EngineProcess) -> None:
+    """A tag tells the name that came; an untag, a save and a load the image alone."""
+    before = f"{time.time():.3f}"
+    engine.docker("create", "--name", "source", "busybox")
+    image = engine.docker("commit", "source", "named:1").stdout.strip()
+    engine.docker("tag", "named:1", "named:2")
+    engine.docker("rmi", "named:1", "named:2")
+    shown = ["--since", before, "--until", f"{time.time():.3f}", "--filter", "type=image"]
+    listed = engine.docker("events", *shown, "--format", "{{.Action}} {{.Actor.Attributes.name}}").stdout.splitlines()
+    assert listed == ["tag named:1", "tag named:2", f"untag {image}", f"untag {image}", f"delete {image}"]
+
+
+def test_event_of_top(engine: EngineProcess) -> None:
+    before = f"{time.time():.3f}"
+    engine.docker("run", "-d", "--name", "watched", "busybox", "sleep", "100")
+    engine.docker("top", "watched")
+    shown = [
+        "--since",
+        before,
+        "--until",
+        f"{time.time():.3f}",
+        "--filter",
+        "event=top",
+        "--filter",
+        "container=watched",
+    ]
+    assert engine.docker("events", *shown, "--format", "{{.Action}}").stdout == "top\n"
+
+
+def test_link_local_addresses(engine: EngineProcess) -> None:
+    engine.docker("network", "create", "linklocal")
+    try:
+        options = ["--network", "linklocal", "--link-local-ip", "169.254.8.8"]
+        assert "169.254.8.8/16" in run(engine, *options, "busybox", "ip", "-o", "addr", "show", "eth0")
+    finally:
+        engine.docker("network", "rm", "linklocal")
+
+
+def test_a_container_drives_the_engine_through_its_socket(engine: EngineProcess) -> None:
+    """As testcontainers' Ryuk: the socket is bound into a container, which lists and removes others."""
+    client = shutil.which("docker")
+    if client is None:
+        pytest.skip("needs the docker CLI")
+    mounts = ["-v", f"{client}:/docker:ro", "-v", f"{engine.socket}:/var/run/docker.sock"]
+    engine.docker("run", "-d", "--name", "victim", "--label", "reap=1", "busybox", "sleep", "100")
+    command = "/docker rm -f $(/docker ps -q --filter label=reap=1) && /docker ps -q --filter label=reap=1"
+    done = engine.docker("run", "--rm", *mounts, "busybox", "sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 1

@@ -45,7 +45,7 @@ def _tail(text: str) -> int:
 
 
 async def show_top(engine: Engine, request: Request) -> dict[str, Any]:
-    return await top(engine.containers.get(request.path("id")), request.query("ps_args"))
+    return await top(engine, engine.containers.get(request.path("id")), request.query("ps_args"))
 
 
 ROUTES = [

@@ -59,7 +59,8 @@ async def commit(
             await engine.containers.unpause(container.id)
     attributes = {**container.event_attributes(), "comment": message, "imageID": image.id}
     if reference:
-        attributes["imageRef"] = reference.canonical()
+        attributes["imageRef"] = reference.familiar()
+        engine.images.event("tag", image, reference.familiar())
     engine.events.publish("container", "commit", container.id, attributes)
     return image.id
 

@@ -159,9 +159,13 @@ class ImageService:
         """The archive of `docker save`, to be read in a thread and closed. Raises NotFound."""
         from sampan.images import archive
 
-        for name, platform in product(names, platforms):
-            self._get(name, platform)
-        return archive.save(self.store, names)
+        saved = [self.store.get(name) for name in names]
+        for (image, name), platform in product(zip(saved, names, strict=True), platforms):
+            _check_platform(image, name, platform)
+        stream = archive.save(self.store, names)
+        for image in saved:
+            self.store.event("save", image)
+        return stream
 
     async def load(self, source: Readable, *, quiet: bool, progress: Progress) -> None:
         """`docker load`: the archive is read in a thread."""

@@ -67,7 +67,7 @@ class Deletion:
     def _untag(self, image: Image, reference: Reference) -> None:
         self._store.untag(reference.canonical())
         self._records.append({"Untagged": reference.familiar()})
-        self._store.event("untag", image, reference.familiar() if not reference.digest else "")
+        self._store.event("untag", image)
 
     def _check(self, image: Image, *, force: bool, names_matter: bool = True) -> None:
         """Raises Conflict if something forbids to delete the image."""

@@ -125,6 +125,8 @@ def _check_config(network: Network, config: Mapping[str, Any]) -> None:
     for field, version in (("IPv4Address", 4), ("IPv6Address", 6)):
         if text := ipam.get(field):
             _check_address(network, version, text, prefix)
+    for text in ipam.get("LinkLocalIPs") or ():
+        _check_link_local(text, prefix)
     if network.predefined and config.get("Aliases"):
         raise InvalidArgument(prefix + "network-scoped aliases are only supported for user-defined networks")
 
@@ -137,3 +139,12 @@ def _check_address(network: Network, version: int, text: str, prefix: str) -> No
     subnet = network.subnet(version)
     if subnet is None or address not in subnet.network:
         raise InvalidArgument(f"{prefix}no configured subnet or ip-range contain the IP address {text}")
+
+
+def _check_link_local(text: str, prefix: str) -> None:
+    try:
+        valid = ip_address(text).is_link_local and ip_address(text).version == 4
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidArgument(f"{prefix}invalid link-local IP address: {text}")

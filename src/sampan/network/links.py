@@ -152,6 +152,7 @@ class Links:
                 requests.append(rtnetlink.new_address(index, ip_interface(f"{endpoint.ipv4}/{endpoint.prefix}")))
             if endpoint.ipv6:
                 requests.append(rtnetlink.new_address(index, ip_interface(f"{endpoint.ipv6}/{endpoint.ipv6_prefix}")))
+            requests += [rtnetlink.new_address(index, ip_interface(f"{each}/16")) for each in endpoint.link_local]
             sandbox.channel.batch(requests)
         except OSError:
             self._channel.batch([rtnetlink.delete_link(name)], ignore=_GONE)

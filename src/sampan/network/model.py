@@ -155,6 +155,11 @@ class Endpoint(msgspec.Struct, kw_only=True):
     config: dict[str, Any] = {}
     publications: list[Publication] = []
 
+    @property
+    def link_local(self) -> list[str]:
+        """Further addresses of 169.254.0.0/16 that the request gave."""
+        return list((self.config.get("IPAMConfig") or {}).get("LinkLocalIPs") or ())
+
     def to_docker(self) -> dict[str, Any]:
         """An entry of a container's `NetworkSettings.Networks`."""
         return {

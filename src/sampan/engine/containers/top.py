@@ -11,12 +11,13 @@ from sampan import errors
 
 if TYPE_CHECKING:
     from sampan.engine.containers.model import Container
+    from sampan.engine.engine import Engine
 
 _PS_TIMEOUT_S = 10.0
 _RENAMED_PID = re.compile(r"(?:^|[\s,])([^\s,]*)=\s*PID", re.IGNORECASE)
 
 
-async def top(container: Container, ps_args: str) -> dict[str, Any]:
+async def top(engine: Engine, container: Container, ps_args: str) -> dict[str, Any]:
     """`{"Titles": […], "Processes": [[…]]}` of `ps <ps_args>`; the last column holds the whole rest of the line.
 
     Raises:
@@ -32,8 +33,9 @@ async def top(container: Container, ps_args: str) -> dict[str, Any]:
         raise errors.Conflict(f"Container {container.id} is restarting, wait until the container is running")
     _check_arguments(ps_args)
     pids = set(await task.pids())
-    output = await _ps(shlex.split(ps_args or "-ef"))
-    return parse(output, pids)
+    found = parse(await _ps(shlex.split(ps_args or "-ef")), pids)
+    engine.containers.publish(container, "top")
+    return found
 
 
 def _check_arguments(ps_args: str) -> None:

@@ -42,8 +42,10 @@ def set_rlimits(limits: list[dict[str, Any]]) -> None:
         soft, hard = (value if value < 1 << 63 else -1 for value in (limit["soft"], limit["hard"]))
         try:
             resource.setrlimit(kind, (soft, hard))
-        except (OSError, ValueError) as error:
-            raise LaunchError(f"error setting rlimits for type {kind}: {describe(error)}") from None
+        except ValueError:  # Python's word for EPERM
+            raise LaunchError(f"error setting rlimit type {kind}: operation not permitted") from None
+        except OSError as error:
+            raise LaunchError(f"error setting rlimit type {kind}: {describe(error)}") from None
 
 
 def become(spec: dict[str, Any], seccomp_bpf: bytes | None) -> dict[str, str]:

@@ -121,7 +121,8 @@ class RootBuilder:
                 map_ids(entry, tree, options)
             directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if destination in ("/proc", "/sys") and filesystem_type(tree) not in (PROC_SUPER_MAGIC, SYSFS_MAGIC):
-                raise LaunchError(f'"{destination}" cannot be mounted because it is inside /proc')
+                kind = "proc" if destination == "/proc" else "sysfs"
+                raise LaunchError(f'"{destination}" cannot be mounted because it is not of type {kind}')
             target = targets.open_target(self.root, destination, directory=directory)
             try:
                 _refuse_procfs(target, destination)
