@@ -111,11 +111,17 @@ async def push_image(engine: Engine, request: Request) -> None:
 
 
 async def save_images(engine: Engine, request: Request) -> None:
-    """`GET /images/get?names=…` and `GET /images/{name}/get`."""
-    names = request.query_list("names")
-    if not names:
-        names = [request.path("name")]
-    names = [name for joined in names for name in joined.split(",") if name]
+    """`GET /images/get?names=…`, which may be none."""
+    await _save(engine, request, request.query_list("names"))
+
+
+async def save_image(engine: Engine, request: Request) -> None:
+    """`GET /images/{name}/get`."""
+    await _save(engine, request, request.query_list("names") or [request.path("name")])
+
+
+async def _save(engine: Engine, request: Request, joined: list[str]) -> None:
+    names = [name for text in joined for name in text.split(",") if name]
     platforms = [_parse_platform(text) for text in request.query_list("platform") if text]
     archive = await engine.image_service.save(names, platforms)
     try:
@@ -227,7 +233,7 @@ ROUTES = [
     Route("POST", "/images/prune", prune_images),
     Route("GET", "/images/{name:.*}/json", inspect_image),
     Route("GET", "/images/{name:.*}/history", image_history),
-    Route("GET", "/images/{name:.*}/get", save_images),
+    Route("GET", "/images/{name:.*}/get", save_image),
     Route("POST", "/images/{name:.*}/push", push_image),
     Route("POST", "/images/{name:.*}/tag", tag_image),
     Route("DELETE", "/images/{name:.*}", delete_image),

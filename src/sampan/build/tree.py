@@ -48,6 +48,9 @@ class Resolved(NamedTuple):
     found: Found | None
 
 
+_NAME_MAX = 255  # bytes, limits.h
+
+
 class LayeredTree:
     """The merged view of `directories`, topmost first."""
 
@@ -58,7 +61,9 @@ class LayeredTree:
         self.root: Found | None = Found(os.lstat(roots[0]), self.directories) if roots else None
 
     def child(self, directory: Found, name: str) -> Found | None:
-        """The entry `name` of a directory of this tree."""
+        """The entry `name` of a directory of this tree; None too for what no file can be called."""
+        if "\0" in name or len(os.fsencode(name)) > _NAME_MAX:
+            return None
         merged: list[str] = []
         top: os.stat_result | None = None
         for place in directory.paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -268,11 +269,22 @@ def _has_entry(pid: int, file: str, wanted: str) -> bool:
     except OSError:
         return True  # it ended meanwhile; the start will say so
     try:
-        fd = openat2(root, b"etc/" + file.encode(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT)
+        content = _read_regular(root, b"etc/" + file.encode())
     except OSError:
         return False
     finally:
         os.close(root)
-    with open(fd, "rb") as entries:
-        content = entries.read(_MAX_ACCOUNT_FILE_BYTES)
     return any(line.partition(b":")[0] == wanted.encode() for line in content.splitlines())
+
+
+def _read_regular(root: int, path: bytes) -> bytes:
+    """The start of a regular file below `root`; empty for anything else, which is looked at without being opened: the file
+    is the container's, and opening its FIFOs would block us, its devices do what they like."""
+    found = openat2(root, path, os.O_PATH | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            return b""
+        with open(f"/proc/self/fd/{found}", "rb") as file:
+            return file.read(_MAX_ACCOUNT_FILE_BYTES)
+    finally:
+        os.close(found)
