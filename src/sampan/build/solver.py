@@ -19,9 +19,9 @@ from sampan.build.nodes import Base, Copy, Directory, Layer, Node, Run, inputs_o
 from sampan.build.progress import Cached, Done, Failed, NodeProgress, Result, Running
 from sampan.content.layers import LayerStore
 from sampan.errors import InvalidArgument
+from sampan.linux.overlay import MAXIMUM_LAYERS
 from sampan.store.build_cache import BuildCache, Entry
 
-_MAX_LAYERS = 125
 _REPLAY_BYTES = 1 << 20
 
 
@@ -196,7 +196,7 @@ class Session:
             self._mark_cached(node, known)
             return self._hold(known)
         parent = await self._inputs_of(node)
-        if len(parent.layers) >= _MAX_LAYERS:
+        if len(parent.layers) >= MAXIMUM_LAYERS:
             raise InvalidArgument("max depth exceeded")
         result = await self._share(node, key, parent, progress)
         self._hold(result)

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sampan.content.layers import LayerInfo
+from sampan.errors import InvalidArgument
 from sampan.images.config_changes import apply_changes, merge_environment
 from sampan.images.fresh_layer import fresh_layer
 from sampan.images.image import Image
 from sampan.images.store import ImageStore
+from sampan.linux.overlay import MAXIMUM_LAYERS
 from sampan.spec.oci_image import EMPTY_RUN_CONFIG, encode_config
 from sampan.tar.reader import Readable
 from sampan.types.platform import Platform
@@ -39,9 +41,14 @@ async def commit(
 
     `run_config` is what the new image starts with (the container's own configuration, or what the client sent), `changes`
     Dockerfile instructions on top of it.
+
+    Raises:
+        InvalidArgument: a malformed change, or more layers than can be mounted.
     """
     config = apply_changes(_merged(run_config, base), changes)
     chain = base.chain_ids if base else []
+    if len(chain) >= MAXIMUM_LAYERS:
+        raise InvalidArgument("max depth exceeded")
     with store.layers.lease(chain):
         parent = chain[-1] if chain else None
         argv = [*((container_config or run_config).get("Entrypoint") or []), *(run_config.get("Cmd") or [])]
