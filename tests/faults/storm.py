@@ -53,7 +53,7 @@ class Storm:
         for thread, name in zip(threads, names, strict=True):
             thread.join(_CLIENT_TIMEOUT_S)
             if thread.is_alive():
-                self.hung.append(name)
+                self.hung.append(f"{name}: {work.under_way}")
         try:
             assert not self.hung, f"clients that never got an answer: {self.hung}"
             assert not self.failures, self.failures

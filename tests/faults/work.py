@@ -6,6 +6,7 @@ import io
 import itertools
 import random
 import tarfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ class Work:
     def __init__(self, engine: EngineProcess, registry: str = "") -> None:
         self.engine = engine
         self._numbers = itertools.count()
+        self.under_way: dict[int, str] = {}
+        """The requests that wait for their answer, by thread."""
         self._registry = registry
         self._saved = engine.api("GET", f"/images/{_IMAGE}/get")[1]
         self.kinds: dict[str, Piece] = {
@@ -49,7 +52,12 @@ class Work:
             self.kinds["push_pull"] = self.push_pull
 
     def api(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        return self.engine.api(method, path, body, headers)
+        me = threading.get_ident()
+        self.under_way[me] = f"{method} {path}"
+        try:
+            return self.engine.api(method, path, body, headers)
+        finally:
+            del self.under_way[me]
 
     def name(self, prefix: str) -> str:
         return f"{prefix}-{next(self._numbers)}"

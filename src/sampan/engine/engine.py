@@ -5,6 +5,7 @@ What each service needs is passed to it here; none reaches for another's insides
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ from sampan.volumes.store import Volumes
 
 if TYPE_CHECKING:
     from sampan.engine.buildkit.services import BuildKit
+
+_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -85,7 +88,10 @@ class Engine:
         await self.volumes.close()
         if not any(container.running for container in self.containers.all()):
             await self.networks.remove_all()
-            open_cgroup(self.config.cgroup_root).remove()
+            try:
+                open_cgroup(self.config.cgroup_root).remove()
+            except OSError as error:
+                _log.warning("cannot remove cgroup %s: %s", self.config.cgroup_root, error)
         await self.networks.close()
         await self.tasks.close()
         self.database.close()

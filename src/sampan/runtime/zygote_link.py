@@ -10,7 +10,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sampan
@@ -30,6 +30,8 @@ class ZygoteLink:
         self._sock: socket.socket | None = None
         self._pid = 0
         self._ready = False
+        self.before_close: Callable[[], None] = lambda: None
+        """Called before `socket` is closed: who polls it must forget it, as its number may be somebody else's next."""
         self._descriptor_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @classmethod
@@ -77,6 +79,7 @@ class ZygoteLink:
     def close(self) -> None:
         """End the zygote; shims live on."""
         if self._sock is not None:
+            self.before_close()
             self._sock.close()
             self._sock = None
         if self._pid:

@@ -40,6 +40,7 @@ from sampan.store.containers import ContainerTable
 if TYPE_CHECKING:
     from sampan.engine.engine import Engine
 
+_CLOSE_TIMEOUT_S = 2.0
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -52,6 +53,7 @@ class Containers:
         self._by_id: dict[str, Container] = {}
         self._id_of_name: dict[str, str] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
+        self._transitions: set[asyncio.Future[Any]] = set()
         self.root = f"{engine.config.data_root}/containers"
         self.health = Health(engine)
         os.makedirs(self.root, mode=0o710, exist_ok=True)
@@ -180,7 +182,7 @@ class Containers:
     async def start(self, name: str) -> None:
         container = self.get(name)
         starting.check_startable(container)
-        await _finish(self._start(container))
+        await self._finish(self._start(container))
 
     async def _start(self, container: Container) -> None:
         async with container.lock:
@@ -196,10 +198,10 @@ class Containers:
         self.health.begin(container)
 
     async def stop(self, name: str, *, signal: str = "", timeout_s: int | None = None) -> None:
-        await _finish(stopping.stop(self._engine, self.get(name), signal, timeout_s))
+        await self._finish(stopping.stop(self._engine, self.get(name), signal, timeout_s))
 
     async def restart(self, name: str, *, signal: str = "", timeout_s: int | None = None) -> None:
-        await _finish(stopping.restart(self._engine, self.get(name), signal, timeout_s))
+        await self._finish(stopping.restart(self._engine, self.get(name), signal, timeout_s))
 
     async def kill(self, name: str, signal: str = "") -> None:
         try:
@@ -230,7 +232,7 @@ class Containers:
         if link:
             updating.remove_link(self._engine, name)
             return
-        await _finish(removal.remove(self._engine, self.get(name), force=force, volumes=volumes))
+        await self._finish(removal.remove(self._engine, self.get(name), force=force, volumes=volumes))
 
     async def rename(self, name: str, new_name: str) -> None:
         """
@@ -307,16 +309,22 @@ class Containers:
         if container is not None:
             await ending.exited(self._engine, container, task, ended)
 
+    async def _finish(self, work: Any) -> Any:
+        """Run to the end even if the client leaves: a transition is never cut in half."""
+        transition = asyncio.ensure_future(work)
+        self._transitions.add(transition)
+        transition.add_done_callback(self._transitions.discard)
+        return await asyncio.shield(transition)
+
     async def close(self) -> None:
-        """Let go of all containers; they live on."""
+        """Let go of all containers; they live on. Starts and removals under way come to their end first."""
+        if self._transitions:
+            await asyncio.wait(self._transitions, timeout=_CLOSE_TIMEOUT_S)
+        for transition in list(self._transitions):  # stops, which wait for a process that takes its time
+            transition.cancel()
         for container in self._by_id.values():
             ending.cancel_restart(container)
             self.health.end(container)
         for job in list(self._jobs):
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
-
-
-async def _finish(work: Any) -> Any:
-    """Run to the end even if the client leaves: a transition is never cut in half."""
-    return await asyncio.shield(asyncio.ensure_future(work))

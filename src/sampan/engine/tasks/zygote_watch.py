@@ -14,37 +14,21 @@ class ZygoteWatch:
     def __init__(self, zygote: ZygoteLink) -> None:
         self._zygote = zygote
         self._watched: socket.socket | None = None
+        zygote.before_close = self.end
 
     def begin(self) -> None:
         current = self._zygote.socket
-        if current is self._watched:
+        if current is self._watched or current is None:
             return
-        loop = asyncio.get_running_loop()
         self._watched = current
-        if current is not None:
-            loop.add_reader(current.fileno(), self._readable, current.fileno())
+        asyncio.get_running_loop().add_reader(current.fileno(), self._readable)
 
-    def _readable(self, fd: int) -> None:
-        before = self._zygote.socket
-        if before is not None and before.fileno() == fd and _peek(before):
-            self._zygote.check()
-            return
-        asyncio.get_running_loop().remove_reader(fd)
-        self._watched = None
-        self._zygote.check()
+    def _readable(self) -> None:
+        self._zygote.check()  # may replace it, which ends our watch of the old one
         self.begin()
 
     def end(self) -> None:
-        if self._watched is not None and self._watched.fileno() >= 0:
+        """Before the socket is closed: its number may be a client's next, who would then not be heard."""
+        if self._watched is not None:
             asyncio.get_running_loop().remove_reader(self._watched.fileno())
         self._watched = None
-
-
-def _peek(sock: socket.socket) -> bool:
-    """Whether there is data to read (True) or the peer is gone (False)."""
-    try:
-        return bool(sock.recv(16, socket.MSG_DONTWAIT | socket.MSG_PEEK))
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
