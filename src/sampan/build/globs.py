@@ -13,14 +13,19 @@ def has_wildcard(text: str) -> bool:
 
 
 def component(pattern: str) -> re.Pattern[str]:
-    """The expression of one component. Raises `InvalidArgument` for a malformed pattern."""
-    out: list[str] = []
+    """The expression of one component. Raises `InvalidArgument` for a malformed pattern.
+
+    What stands between two stars has a fixed length, so its first occurrence is as good as any later one: atomic groups
+    say so, and a pattern of many stars costs no more than its length times the name's.
+    """
+    segments: list[list[str]] = [[]]
     position = 0
     while position < len(pattern):
         char = pattern[position]
         position += 1
+        out = segments[-1]
         if char == "*":
-            out.append("[^/]*")
+            segments.append([])
         elif char == "?":
             out.append("[^/]")
         elif char == "\\" and position < len(pattern):
@@ -38,9 +43,17 @@ def component(pattern: str) -> re.Pattern[str]:
         else:
             out.append(re.escape(char))
     try:
-        return re.compile("".join(out) + r"\Z", re.DOTALL)
+        return re.compile(_join(["".join(segment) for segment in segments]), re.DOTALL)
     except re.error:
         raise InvalidArgument(f"syntax error in pattern: {pattern}") from None
+
+
+def _join(segments: list[str]) -> str:
+    first, *rest = segments
+    if not rest:
+        return first + r"\Z"
+    middle = "".join(f"(?>[^/]*?{segment})" for segment in rest[:-1])
+    return f"{first}{middle}[^/]*{rest[-1]}" + r"\Z"
 
 
 def _class_end(pattern: str, position: int) -> int:
