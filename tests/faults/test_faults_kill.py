@@ -3,18 +3,26 @@ this one longer."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import threading
 import time
+from http.client import HTTPException
 from typing import Any
 
+import pytest
 from tests.conftest import EngineProcess
 from tests.faults import invariants
 from tests.faults.footprint import Footprint
 from tests.faults.storm import Storm
 from tests.faults.work import Work
+
+from sampan.engine.tasks.zygote_watch import ZygoteWatch
+from sampan.runtime import protocol
+from sampan.runtime.zygote_link import ZygoteLink
 
 _ROUNDS = int(os.environ.get("SAMPAN_STORM_ROUNDS", "10"))
 
@@ -52,6 +60,53 @@ def test_a_start_whose_request_died_with_the_zygote_is_made_again(own_engine: En
     assert answers[0][0] == 204, answers
     assert own_engine.docker("wait", container).stdout == "0\n"
     assert own_engine.docker("logs", container).stdout == "hello\n"
+    invariants.check(own_engine)
+
+
+async def test_a_zygote_that_a_request_replaced_is_watched_like_the_first() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    link = ZygoteLink.start()
+    watch = ZygoteWatch(link)
+    try:
+        watch.begin()
+        os.kill(link.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, link.pid, os.WEXITED | os.WNOWAIT)
+        ours, theirs = protocol.pair()
+        with ours, theirs:  # before the loop could notice
+            body = {"op": "rootfs", "seq": 1, "operation": "none", "target": {}, "arguments": {}, "scratch": "/"}
+            link.submit(body, fds=[theirs.fileno()], lane=protocol.LANE_ROOTFS)
+        watch.begin()
+        second = link.pid
+        os.kill(second, signal.SIGKILL)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if link.pid != second:
+                break
+        assert link.pid != second
+    finally:
+        watch.end()
+        link.close()
+
+
+def test_the_engine_ends_in_order_while_containers_start(own_engine: EngineProcess) -> None:
+    made = [
+        own_engine.api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000"]})[1]
+        for _ in range(8)
+    ]
+
+    def start(container: str) -> None:
+        with contextlib.suppress(OSError, HTTPException):
+            own_engine.api("POST", f"/containers/{container}/start")
+
+    clients = [threading.Thread(target=start, args=(each["Id"],)) for each in made]
+    for client in clients:
+        client.start()
+    own_engine.stop()
+    assert own_engine.process is not None and own_engine.process.returncode == 0, own_engine.log_tail()
+    for client in clients:
+        client.join(20)
+    own_engine.start()
     invariants.check(own_engine)
 
 
