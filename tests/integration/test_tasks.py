@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -286,8 +287,7 @@ async def test_a_cancelled_operation_dies(ship: Ship) -> None:
     os.close(write_end)
     assert not work.done()
     work.cancel()
-    await asyncio.sleep(0.2)
-    os.set_blocking(read_end, False)
-    while data := os.read(read_end, 1 << 20):  # ends: no writer is left; BlockingIOError would tell of a live one
-        assert data
+    poller = select.poll()
+    poller.register(read_end, 0)  # only the hang-up: no writer is left
+    assert await asyncio.to_thread(poller.poll, TIMEOUT_S * 1000)
     os.close(read_end)
