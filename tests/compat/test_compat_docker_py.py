@@ -107,6 +107,13 @@ def test_network_details_before_the_start(docker_client: Any) -> None:
     container.reload()
     assert container.attrs["NetworkSettings"]["Networks"]["pymac"]["MacAddress"] == "02:42:ac:11:00:02"
     container.remove()
+    address = docker.types.EndpointConfig(version="1.45", ipv6_address="2001:389::f00d")
+    container = docker_client.containers.run(
+        "busybox", "sleep 60", detach=True, network="pymac", networking_config={"pymac": address}
+    )
+    container.reload()
+    assert container.attrs["NetworkSettings"]["Networks"]["pymac"]["IPAMConfig"]["IPv6Address"] == "2001:389::f00d"
+    container.remove(force=True)
     network.remove()
 
 

@@ -136,6 +136,8 @@ def _check_address(network: Network, version: int, text: str, prefix: str) -> No
         address = ip_address(text)
     except ValueError:
         raise InvalidArgument(f"{prefix}invalid IPv{version} address: {text}") from None
+    if version == 6 and not network.enable_ipv6:
+        return  # as Docker: taken and not used
     subnet = network.subnet(version)
     if subnet is None or address not in subnet.network:
         raise InvalidArgument(f"{prefix}no configured subnet or ip-range contain the IP address {text}")

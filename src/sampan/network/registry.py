@@ -129,7 +129,7 @@ class Registry:
     def _lease(self, network: Network, endpoint: Endpoint, version: int, wanted: str) -> None:
         leases, subnet = self._leases[network.id].get(version), network.subnet(version)
         if leases is None or subnet is None:
-            if wanted:
+            if wanted and (version == 4 or network.enable_ipv6):
                 raise InvalidArgument(f"invalid endpoint settings:\nno configured subnet contains IP address {wanted}")
             return
         address = str(leases.claim(wanted) if wanted else leases.take())
