@@ -24,7 +24,7 @@ from sampan.linux.syscalls import PROC_SUPER_MAGIC, filesystem_type, openat2
 from sampan.linux.syscalls import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV  # isort: skip
 from sampan.runtime.launch import cloning, credentials, devices, init_loop, launch_error, mounts, remap, targets
 from sampan.runtime.launch.launch_error import LaunchError
-from sampan.runtime.launch.verdict import Launched, announce, await_ready
+from sampan.runtime.launch.verdict import Launched, announce, await_ready, hand_over
 
 if TYPE_CHECKING:
     from sampan.runtime.launch.reserve import Reserve
@@ -319,6 +319,7 @@ class Child:
         process.close_range(3, cloexec=True)
         for number in self._extra_fds:
             os.set_inheritable(number, True)
+        hand_over(self._channel, master, root)
         environment = credentials.become(self._process, self._seccomp)
         arguments = list(self._process.get("args") or [])
         if not arguments:
@@ -326,7 +327,7 @@ class Child:
         command = credentials.find_executable(arguments[0], environment.get("PATH"))
         if self._init_path:
             command, arguments = self._init_path, [self._init_path, "--", *arguments]
-        announce(self._channel, master, root)
+        announce(self._channel)
         if self._wait_start is not None:
             init_loop.wait_for_start(self._wait_start)
         if self._becomes_init:

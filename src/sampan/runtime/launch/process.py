@@ -23,7 +23,7 @@ from sampan.linux.syscalls import clone3, filesystem_type
 from sampan.runtime.launch import credentials, launch_error
 from sampan.runtime.launch.container import Stdio, place_stdio, set_oom_score
 from sampan.runtime.launch.launch_error import LaunchError
-from sampan.runtime.launch.verdict import Launched, announce, await_ready
+from sampan.runtime.launch.verdict import Launched, announce, await_ready, hand_over
 
 _DEVPTS_SUPER_MAGIC: Final = 0x1CD1
 _ALWAYS: Final = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
@@ -135,12 +135,13 @@ class _Joiner:
         process.close_range(3, cloexec=True)
         for number in self._extra_fds:
             os.set_inheritable(number, True)
+        hand_over(self._channel, master)
         environment = credentials.become(self._spec, self._seccomp)
         arguments = list(self._spec.get("args") or [])
         if not arguments:
             raise LaunchError("process.args must not be empty")
         command = credentials.find_executable(arguments[0], environment.get("PATH"))
-        announce(self._channel, master)
+        announce(self._channel)
         credentials.execute(command, arguments, environment)
 
     def _open_terminal(self) -> tuple[int, int]:

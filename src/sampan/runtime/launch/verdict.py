@@ -1,8 +1,8 @@
 """How a new process tells the one that made it that only execve is left, or what went wrong.
 
-Parent and child talk over one SOCK_SEQPACKET pair. `R` is success; each further letter names a descriptor that comes
-along (unix(7), SCM_RIGHTS): `c` the console, `r` the container's root. Anything else is an encoded error (`launch_error`),
-and end of file without either means that the process was killed.
+Parent and child talk over one SOCK_SEQPACKET pair. `D` brings descriptors (unix(7), SCM_RIGHTS), each named by a further
+letter: `c` the console, `r` the container's root. `R` is success. Anything else is an encoded error (`launch_error`), and
+end of file without either means that the process was killed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sampan.runtime.launch import launch_error
 from sampan.runtime.launch.launch_error import LaunchError
 
 _READY: Final = b"R"
+_DESCRIPTORS: Final = b"D"
 _CONSOLE: Final = ord("c")
 _ROOT: Final = ord("r")
 
@@ -36,28 +37,36 @@ class Launched(NamedTuple):
     root: int | None = None
 
 
-def announce(channel: socket.socket, console: int | None, root: int | None = None) -> None:
-    """Tell the parent that only execve is left, and hand it the terminal and the root. Closes `console`."""
+def hand_over(channel: socket.socket, console: int | None, root: int | None = None) -> None:
+    """Give the parent the terminal and the root. Closes `console`.
+
+    Before limits and capabilities are the container's: the kernel refuses (ETOOMANYREFS) if more descriptors of this user
+    are on their way, in all processes, than RLIMIT_NOFILE of this one says.
+    """
     named = {_CONSOLE: console, _ROOT: root}
     given = {letter: descriptor for letter, descriptor in named.items() if descriptor is not None}
-    message = _READY + bytes(given)
     if given:
-        socket.send_fds(channel, [message], list(given.values()))
-    else:
-        channel.send(message)
+        socket.send_fds(channel, [_DESCRIPTORS + bytes(given)], list(given.values()))
     if console is not None:
         os.close(console)
 
 
+def announce(channel: socket.socket) -> None:
+    """Tell the parent that only execve is left."""
+    channel.send(_READY)
+
+
 def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
     """Wait for the child's verdict; on an error reap the child and raise it."""
-    try:
-        message, descriptors, _, _ = socket.recv_fds(channel, 16384, 2, socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:
-        message, descriptors = b"", []
-    if message[:1] == _READY:
+    given: dict[int, int] = {}
+    message, descriptors = _receive(channel)
+    if message[:1] == _DESCRIPTORS:
         given = dict(zip(message[1:], descriptors, strict=True))
+        message, _ = _receive(channel)
+    if message == _READY:
         return Launched(cloned.pid, cloned.pidfd, given.get(_CONSOLE), given.get(_ROOT))
+    for descriptor in given.values():
+        os.close(descriptor)
     try:
         signal.pidfd_send_signal(cloned.pidfd, signal.SIGKILL)
     except ProcessLookupError:
@@ -67,3 +76,11 @@ def await_ready(channel: socket.socket, cloned: Cloned) -> Launched:
     if message:
         raise launch_error.decode(message)
     raise LaunchError(f"the container's process was killed during its start (exit code {status.exit_code})")
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        message, descriptors, _, _ = socket.recv_fds(channel, 16384, 2, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", []
+    return message, list(descriptors)
