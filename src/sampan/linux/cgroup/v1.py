@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from sampan.linux.cgroup import files, v1_resources, v1_stats
@@ -25,6 +26,10 @@ def hierarchies() -> dict[str, str]:
                     if option in v1_resources.CONTROLLERS or option == "name=systemd":
                         _hierarchies.setdefault(option, mount_point)
     return _hierarchies
+
+
+_FREEZE_SPINS = 50
+_FREEZE_PAUSE_S = 0.0005
 
 
 class CgroupV1:
@@ -79,12 +84,14 @@ class CgroupV1:
 
     def freeze(self) -> None:
         path = f"{self._paths['freezer']}/freezer.state"
-        for _ in range(1000):
+        for attempt in range(1, 1001):
             files.write(path, "FROZEN")
             # The kernel reports FREEZING while a task is between two states; writing again moves it on.
             if files.read(path) == "FROZEN":
                 return
-            os.sched_yield()
+            if attempt % 100 == 0:  # a task may wait for one that is frozen already (runc, fs/freezer.go)
+                files.write(path, "THAWED")
+            time.sleep(_FREEZE_PAUSE_S if attempt > _FREEZE_SPINS else 0)
         files.write(path, "THAWED")
         raise OSError(16, "the processes do not freeze", path)
 
