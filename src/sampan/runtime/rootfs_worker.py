@@ -41,7 +41,10 @@ def run(message: protocol.Message) -> None:
         answer = {"error": protocol.error_body(error)}
     _die_with_caller(control, False)
     protocol.close_all(message.fds)
-    protocol.send(control, {"seq": body["seq"], **answer})
+    try:
+        protocol.send(control, {"seq": body["seq"], **answer})
+    except BrokenPipeError:
+        pass  # who asked has left meanwhile: a client that ended its `cp`
 
 
 def _operate(body: dict[str, Any], fds: list[int]) -> dict[str, Any]:
