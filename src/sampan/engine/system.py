@@ -59,7 +59,6 @@ def info(engine: Engine) -> dict[str, Any]:
     """The body of `GET /info`."""
     config = engine.config
     counts = engine.containers.counts()
-    release = host.os_release()
     return {
         "ID": engine.id,
         "Containers": sum(counts.values()),

@@ -23,10 +23,24 @@ _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
 _SIGKILL: Final = 9
 
 __all__ = [
-    "argument_area", "close_range", "die_with_parent", "execute_interpreter", "get_dumpable", "join_session_keyring",
-    "open_interpreter", "personality", "prctl", "set_child_subreaper", "set_dumpable", "set_keep_capabilities", "set_name", "set_no_new_privileges",
-    "set_parent_death_signal", "set_subreaper", "set_title",
-]  # fmt: skip
+    "argument_area",
+    "close_range",
+    "die_with_parent",
+    "execute_interpreter",
+    "get_dumpable",
+    "join_session_keyring",
+    "open_interpreter",
+    "personality",
+    "prctl",
+    "set_child_subreaper",
+    "set_dumpable",
+    "set_keep_capabilities",
+    "set_name",
+    "set_no_new_privileges",
+    "set_parent_death_signal",
+    "set_subreaper",
+    "set_title",
+]
 
 
 def prctl(option: int, *arguments: int) -> int:
