@@ -110,7 +110,7 @@ def test_the_engine_ends_in_order_while_containers_start(own_engine: EngineProce
     invariants.check(own_engine)
 
 
-def test_an_attached_run_goes_on_when_the_engine_is_killed(own_engine: EngineProcess) -> None:
+def test_an_attached_run_goes_on_when_the_engine_is_killed(own_engine: EngineProcess, docker_cli: None) -> None:
     script = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); [ $i = 1000 ] && sleep 1; done; exit 5"
     client = subprocess.Popen(
         ["docker", "run", "--name", "attached", "busybox", "sh", "-c", script],

@@ -118,7 +118,9 @@ def test_a_pause_that_was_cut_short_is_undone(own_engine: EngineProcess) -> None
     assert own_engine.docker("rm", "-f", "frozen", timeout=10).returncode == 0
 
 
-def test_what_the_user_stopped_stays_stopped_even_if_the_engine_dies_over_it(own_engine: EngineProcess) -> None:
+def test_what_the_user_stopped_stays_stopped_even_if_the_engine_dies_over_it(
+    own_engine: EngineProcess, docker_cli: None
+) -> None:
     trap = "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done"
     _run(own_engine, "--name", "stopped", "--restart", "unless-stopped", "busybox", "sh", "-c", trap)
     stopping = subprocess.Popen(
