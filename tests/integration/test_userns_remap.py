@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import BUSYBOX, EngineProcess
 
 _BASE = 3_000_000
-_USER = "sampan-remap-test"
+_USER = f"sampan-remap-test-{os.getpid()}"  # other runs of the tests may be under way
+_FILES = ("/etc/subuid", "/etc/subgid")
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,9 @@ def remapped() -> Iterator[EngineProcess]:
     if os.geteuid() != 0 or not os.path.exists(BUSYBOX):
         pytest.skip("needs root and busybox-static")
     root = tempfile.mkdtemp(prefix="sampan-test-", dir="/var/tmp")
-    before = {path: _text(path) for path in ("/etc/subuid", "/etc/subgid")}
-    for path, text in before.items():
-        Path(path).write_text(f"{text}{_USER}:{_BASE}:65536\n")
+    for path in _FILES:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{_USER}:{_BASE}:65536\n")
     engine = EngineProcess(root)
     engine.flags = ["--userns-remap", _USER]
     try:
@@ -33,8 +34,9 @@ def remapped() -> Iterator[EngineProcess]:
         yield engine
         engine.remove_all_containers()
     finally:
-        for path, text in before.items():
-            Path(path).write_text(text)
+        for path in _FILES:
+            lines = _text(path).splitlines(keepends=True)
+            Path(path).write_text("".join(line for line in lines if not line.startswith(f"{_USER}:")))
         engine.stop()
         shutil.rmtree(root, ignore_errors=True)
 
