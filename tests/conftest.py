@@ -76,7 +76,7 @@ class EngineProcess:
                 env={**os.environ, "PATH": f"{os.environ['PATH']}:{self.marker}", **self.environment},
                 start_new_session=True,
             )
-        for _ in range(400):
+        for _ in range(1200):  # an emulated machine takes its time
             if self.process.poll() is not None:
                 raise AssertionError(f"sampand ended at once:\n{self.log_tail()}")
             try:
