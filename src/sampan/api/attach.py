@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sampan.api import websocket
 from sampan.api.hijack import HijackedConnection
 from sampan.api.routing import Request, Route, Status
 from sampan.engine.containers import attach as attaching
@@ -45,6 +44,8 @@ async def attach_websocket(engine: Engine, request: Request) -> None:
     container = engine.containers.get(request.path("id"))
     attaching.check_attachable(container)
     detach_keys = attaching.parse_detach_keys(request.query("detachKeys"))
+    from sampan.api import websocket  # late: few clients want it
+
     client = await websocket.take(request)
     await _join(engine, request, container, client, detach_keys, framed=False)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import resource
 import sys
+import types
 from collections.abc import Sequence
 
 from sampan import __version__
@@ -34,12 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         close_range(3, cloexec=True)
         zygote = ZygoteLink.start()
         _raise_descriptor_limit()
+        sys.modules["aiohttp"] = _Deferred("aiohttp")
         from sampan.daemon import serve  # late: the zygote gets ready while this process imports the engine
 
         serve.run(config, zygote)
     except SampanError as error:
         print(f"sampand: {error.message}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(1)
+
+
+class _Deferred(types.ModuleType):
+    """Stands for a module until something of it is used. The registry client's library is a quarter of an idle engine's
+    memory, and many an engine never pulls. (importlib's LazyLoader gives way to the second `import` of a module.)"""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        module = importlib.import_module(self.__name__)
+        self.__dict__.update(vars(module))
+        return getattr(module, name)
 
 
 def _raise_descriptor_limit() -> None:
