@@ -22,12 +22,18 @@ BIN = Path(sys.executable).parent
 BUSYBOX = "/bin/busybox"
 
 
+HOST_NETWORK = -1
+
+
 def _enter_network_of_our_own() -> None:
     """Tests that need root run in a network namespace of their own: no firewall of the host, least of all another engine's,
-    reaches them, and nothing that they make can stay behind in the host's network."""
+    reaches them, and nothing that they make can stay behind in the host's network. `HOST_NETWORK` leads back, for what
+    has to be downloaded."""
+    global HOST_NETWORK
     from sampan.linux.netlink import netns, rtnetlink
     from sampan.linux.netlink.channel import Channel
 
+    HOST_NETWORK = netns.open_current()
     netns.unshare_network()
     channel = Channel()
     channel.batch([rtnetlink.set_link_up(1)])

@@ -17,6 +17,9 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from sampan.linux.netlink import netns
+from tests import conftest
+
 PROJECT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CACHE = PROJECT / ".sampan-dev/vm"
@@ -162,12 +165,26 @@ def _disk(tree: Path, disk: Path, size: str) -> Path:
 
 def _try(command: list[str], cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, env=_environment())
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            check=True,
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            preexec_fn=_to_host_network,
+        )
     except FileNotFoundError as error:
         raise Unavailable(f"{command[0]} is not installed") from error
     except subprocess.CalledProcessError as error:
         raise Unavailable(f"{' '.join(command)}: {error.stderr[-500:]}") from error
     return done.stdout
+
+
+def _to_host_network() -> None:
+    """Packages are downloaded, which the network of the tests cannot."""
+    if conftest.HOST_NETWORK >= 0:
+        netns.enter(conftest.HOST_NETWORK)
 
 
 def _environment() -> dict[str, str]:
