@@ -74,3 +74,8 @@ def test_df_counts_a_shared_layer_once(engine: EngineProcess) -> None:
     assert after["LayersSize"] == before["LayersSize"] > 0
     engine.api("DELETE", "/images/shared:1")
     assert set(engine.api("GET", "/system/df?type=volume")[1]) <= {"Volumes", "VolumeUsage"}
+
+
+def test_images_have_no_attestations(engine: EngineProcess) -> None:
+    assert engine.api("GET", "/images/busybox/attestations") == (200, [])
+    assert engine.api("GET", "/images/no-such/attestations")[0] == 404

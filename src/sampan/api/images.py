@@ -224,6 +224,12 @@ async def _stream(request: Request, work: Callable[[Progress], Awaitable[object]
             await asyncio.wait([task])
 
 
+async def image_attestations(engine: Engine, request: Request) -> list[Any]:
+    """None: what a registry keeps beside an image is not fetched, and builds here make no attestations."""
+    engine.images.get(request.path("name"))
+    return []
+
+
 ROUTES = [
     Route("GET", "/images/json", list_images),
     Route("GET", "/images/search", search_images),
@@ -233,6 +239,7 @@ ROUTES = [
     Route("POST", "/images/prune", prune_images),
     Route("GET", "/images/{name:.*}/json", inspect_image),
     Route("GET", "/images/{name:.*}/history", image_history),
+    Route("GET", "/images/{name:.*}/attestations", image_attestations),
     Route("GET", "/images/{name:.*}/get", save_image),
     Route("POST", "/images/{name:.*}/push", push_image),
     Route("POST", "/images/{name:.*}/tag", tag_image),
