@@ -290,3 +290,14 @@ async def test_endless_output_that_nobody_reads_is_bounded(engine: EngineProcess
 def _resident_kib(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"shm-size": "big"}, {"ulimit": "nofile=x"}, {"shm-size": "9" * 5000}],
+    ids=["word", "ulimit", "absurd"],
+)
+async def test_numbers_of_a_client_are_checked(engine: EngineProcess, attributes: dict[str, str]) -> None:
+    sync = FileSync({"dockerfile": [file("Dockerfile", b"FROM busybox\n")], "context": []}, {})
+    with pytest.raises(GRPCError, match="is not a number"):
+        await build(engine, sync, f"ref-number-{next(iter(attributes.values()))[:5]}", attributes)

@@ -73,12 +73,23 @@ def _limits(attributes: Mapping[str, str]) -> Limits:
     for entry in filter(None, attributes.get("ulimit", "").split(",")):
         name, _, values = entry.partition("=")
         soft, _, hard = values.partition(":")
-        ulimits.append({"Name": name, "Soft": int(soft), "Hard": int(hard or soft)})
+        ulimits.append({"Name": name, "Soft": _number("ulimit", soft), "Hard": _number("ulimit", hard or soft)})
     return Limits(
-        shm_size_bytes=int(attributes.get("shm-size") or Limits.shm_size_bytes),
+        shm_size_bytes=_number("shm-size", attributes.get("shm-size") or str(Limits.shm_size_bytes)),
         cgroup_parent=attributes.get("cgroup-parent", ""),
         ulimits=ulimits,
     )
+
+
+def _number(name: str, text: str) -> int:
+    """A client's number, which the kernel must be able to take.
+
+    Raises:
+        InvalidArgument: no number of 64 bits.
+    """
+    if len(text) <= 19 and text.removeprefix("-").isascii() and text.removeprefix("-").isdigit():
+        return int(text)
+    raise InvalidArgument(f"invalid {name}: {text[:64]!r} is not a number")
 
 
 async def build(

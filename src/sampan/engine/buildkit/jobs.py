@@ -36,6 +36,11 @@ class Jobs:
             self._jobs[ref] = Job(ref)
         return self._jobs[ref]
 
+    def drop_unbegun(self, job: Job) -> None:
+        """Forget a job that was only asked about: nothing else would end it."""
+        if not job.request.done():
+            self._jobs.pop(job.ref, None)
+
     async def begun(self, ref: str, timeout_s: float) -> tuple[Job, SolveRequest]:
         """The job, once its `Control/Solve` has come.
 
@@ -46,6 +51,7 @@ class Jobs:
         try:
             return job, await asyncio.wait_for(asyncio.shield(job.request), timeout_s)
         except TimeoutError:
+            self.drop_unbegun(job)
             raise NotFound(f"no such job {ref}") from None
 
     def end(self, job: Job) -> None:

@@ -21,7 +21,7 @@ from sampan.engine import host
 from sampan.engine.buildkit import frontend
 from sampan.engine.buildkit.jobs import Job, Jobs
 from sampan.engine.builds.builder import size_bytes
-from sampan.errors import SampanError
+from sampan.errors import SampanError, from_os_error
 
 if TYPE_CHECKING:
     from grpclib.server import Stream
@@ -159,8 +159,12 @@ class _Control:
         request = await stream.recv_message()
         assert request is not None
         await stream.send_initial_metadata()
-        async for message in self._jobs.get(request.Ref).log.messages():
-            await stream.send_message(message)
+        job = self._jobs.get(request.Ref)
+        try:
+            async for message in job.log.messages():
+                await stream.send_message(message)
+        finally:
+            self._jobs.drop_unbegun(job)
 
 
 class _Bridge:
@@ -199,6 +203,10 @@ class _Bridge:
             job.image_id = await self._buildkit.build(job, request, asked)
         except SampanError as error:
             raise GRPCError(Status.UNKNOWN, error_text(error)) from None
+        except ConnectionError:
+            raise  # the client is gone: nobody to tell
+        except OSError as error:  # a full disk, no more descriptors
+            raise GRPCError(Status.UNKNOWN, from_os_error(error).message) from None
         ref = m.Ref(id=job.image_id)
         await stream.send_message(m.GatewaySolveResponse(ref=job.image_id, result=m.Result(ref=ref)))
 
